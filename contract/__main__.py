@@ -1,0 +1,46 @@
+"""The command line of the maintainer's tool: `python -m contract --help`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from contract.document import ContractError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    from contract import generation  # noqa: PLC0415
+
+    generation.check_tools(ROOT)
+    package = ROOT / "generated" / generation.PACKAGE
+    with generation.transaction(ROOT) as scratch:
+        new = scratch / generation.PACKAGE
+        generation.generate(ROOT, ROOT / "openapi.yaml", new)
+        lines = generation.difference(package, new)
+        if arguments.check:
+            for line in lines:
+                print(line)
+            return 1 if lines else 0
+        if lines:
+            generation.replace([(new, package)], scratch)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m contract", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    generate = commands.add_parser("generate", prog="generate.sh", help="what generate.sh runs")
+    generate.add_argument("--check", action="store_true", help="change nothing; exit 1 and a diff where generated/ is stale")
+    generate.set_defaults(run=_generate)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ContractError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""openapi.yaml + overlay.yaml -> generated/, as a transaction."""
+
+import ast
+import difflib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from contract import document as documents
+from contract.document import ContractError
+from contract.names import Names, names
+from contract.overlay import named
+from contract.written import written
+
+PACKAGE = "duomi_api"
+MODULES = ("__init__.py", "client.py", "errors.py", "types.py", "models/__init__.py", "api/__init__.py")
+
+
+def check_tools(root: Path) -> None:
+    """Refuse tools of another version than the pinned ones, since they would write other bytes."""
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (root / "requirements/dev.txt").read_text(encoding="utf-8"), re.M))
+    for tool in ("openapi-python-client", "ruff"):
+        path = shutil.which(tool)
+        if path is None:
+            raise ContractError(f"{tool} {pins[tool]} is not on PATH; `make setup` puts it into .venv/bin")
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"\d+(\.\d+)+", said)
+        if found is None or found[0] != pins[tool]:
+            raise ContractError(f"{tool} {pins[tool]} is needed, and PATH has {found[0] if found else 'a broken one'}")
+    if version("openapi-python-client") != pins["openapi-python-client"]:
+        raise ContractError(f"{sys.executable} has another openapi-python-client than PATH")
+
+
+def load_named(root: Path, spec: Path) -> dict[str, Any]:
+    """Read a contract and apply overlay.yaml to it."""
+    contract, _ = documents.read(spec)
+    overlay = documents.parse_mapping(root / "overlay.yaml")
+    return named(contract, overlay)
+
+
+def generate(root: Path, spec: Path, target: Path) -> None:
+    """Write the package that the contract describes to `target`, a folder that is not there yet."""
+    contract = load_named(root, spec)
+    expected = names(contract, root / "generator.yaml")
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "openapi.json"
+        source.write_text(json.dumps(contract, ensure_ascii=False), encoding="utf-8")
+        templates = Path(scratch) / "templates"
+        shutil.copytree(root / "templates", templates)
+        tables = {name: repr(expected.labels.get(name, {})) for name in expected.classes.values()}
+        (templates / "labels.jinja").write_text(f"{{% set labels = {tables!r} %}}\n", encoding="utf-8")
+        command = ["openapi-python-client", "generate", "--fail-on-warning", "--meta", "none"]
+        command += ["--path", str(source), "--config", str(root / "generator.yaml")]
+        command += ["--custom-template-path", str(templates), "--output-path", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise ContractError(f"openapi-python-client: {said[:500]}")
+    (target / "py.typed").touch()
+    (target / "contract.py").write_text(written(contract), encoding="utf-8")
+    _format(target / "contract.py")
+    _account_for(expected, target)
+
+
+def _format(path: Path) -> None:
+    command = ["ruff", "format", "--isolated", "--no-cache", "--target-version=py311", "--line-length=120", str(path)]
+    subprocess.run(command, capture_output=True, check=True)
+
+
+def _account_for(expected: Names, target: Path) -> None:
+    """See that every operation, model and enum came out, and nothing that would run on import."""
+    for module in (*MODULES, *(f"api/{name}.py" for name in expected.endpoints)):
+        if not (target / module).is_file():
+            raise ContractError(f"the generator left out {module}")
+    for module, name in expected.classes.items():
+        path = target / "models" / f"{module}.py"
+        tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
+        if not any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body):
+            raise ContractError(f"the generator left out the class {name}")
+    for path in sorted(target.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if not _is_declaration(node):
+                place = f"{path.relative_to(target)}:{node.lineno}"
+                raise ContractError(f"the generated {place} would run code on import; look at the contract's texts")
+
+
+def _is_declaration(node: ast.stmt) -> bool:
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            return True
+        case ast.ClassDef(body=body):
+            return all(_is_declaration(inner) for inner in body)
+        case ast.Assign() | ast.AnnAssign() | ast.Pass():
+            return True
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=[]):
+            return all(isinstance(inner, ast.Import | ast.ImportFrom) for inner in body)
+        case _:
+            return False
+
+
+def difference(old: Path, new: Path) -> list[str]:
+    """Return a unified diff of two trees, empty where they hold the same bytes."""
+    lines: list[str] = []
+    for name in sorted(_files(old) | _files(new)):
+        before, after = (_text(tree / name) for tree in (old, new))
+        if before != after:
+            lines += difflib.unified_diff(
+                (before or "").splitlines(), (after or "").splitlines(),
+                f"a/{name}" if before is not None else "/dev/null",
+                f"b/{name}" if after is not None else "/dev/null", lineterm="",
+            )  # fmt: skip
+            lines += [] if (before or "").splitlines() != (after or "").splitlines() else [f"{name}: line ends differ"]
+    return lines
+
+
+def _files(tree: Path) -> set[str]:
+    found = (p for p in tree.rglob("*") if p.is_file() or p.is_symlink())
+    return {p.relative_to(tree).as_posix() for p in found if "__pycache__" not in p.parts}
+
+
+def _text(path: Path) -> str | None:
+    return path.read_bytes().decode("utf-8", "backslashreplace") if path.is_file() else None
+
+
+@contextmanager
+def transaction(root: Path) -> Iterator[Path]:
+    """Hand out a scratch folder on the tree's own disk; what `replace` moved is moved back if anything fails."""
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise ContractError(f"interrupted by {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    scratch = Path(tempfile.mkdtemp(prefix=".generate-", dir=root))
+    try:
+        yield scratch
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        shutil.rmtree(scratch, ignore_errors=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def replace(pairs: list[tuple[Path, Path]], scratch: Path) -> None:
+    """Move each new file or folder to its place, all or none; signals wait until it is done."""
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    moved: list[tuple[Path, Path | None]] = []
+    try:
+        for number, (new, place) in enumerate(pairs):
+            kept = scratch / f"kept-{number}" if place.exists() else None
+            if kept is not None:
+                os.replace(place, kept)
+            moved.append((place, kept))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(new, place)
+    except OSError:
+        for place, kept in reversed(moved):
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
+            if kept is not None:
+                os.replace(kept, place)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
