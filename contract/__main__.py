@@ -32,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m contract", description=__doc__)
     commands = parser.add_subparsers(required=True)
     generate = commands.add_parser("generate", prog="generate.sh", help="what generate.sh runs")
-    generate.add_argument("--check", action="store_true", help="change nothing; exit 1 and a diff where generated/ is stale")
+    generate.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 and a diff where generated/ is stale"
+    )
     generate.set_defaults(run=_generate)
     arguments = parser.parse_args(argv)
     try:

@@ -11,7 +11,10 @@ from ruamel.yaml.error import YAMLError
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-_FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:^(?P=fence)[ \t]*$|(?P=fence)?\Z)", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:^(?P=fence)[ \t]*$|(?P=fence)?\Z)",
+    re.M | re.S,
+)
 
 
 class ContractError(Exception):

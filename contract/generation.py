@@ -139,6 +139,7 @@ def _text(path: Path) -> str | None:
 @contextmanager
 def transaction(root: Path) -> Iterator[Path]:
     """Hand out a scratch folder on the tree's own disk; what `replace` moved is moved back if anything fails."""
+
     def stop(number: int, _frame: FrameType | None) -> None:
         raise ContractError(f"interrupted by {signal.Signals(number).name}")
 

@@ -1,0 +1,198 @@
+"""The commands of the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+import typer
+
+from duomi._client import AsyncDuomi, Duomi
+from duomi._download import Target
+from duomi._errors import ConfigurationError, DuomiError
+from duomi._flow import Outcome, settle
+from duomi._policy import Polling
+from duomi._screen import Ending, Screen, exit_code
+from duomi._settings import check_task_id
+from duomi._transfer import adownload
+from duomi._version import __version__
+
+app = typer.Typer(
+    name="duomi",
+    help="Follow video tasks of duomiapi.com. The key comes from the environment variable DUOMI_API_KEY.",
+    epilog="Exit codes: 0 done; 1 a task failed or was empty, or check found deviations; 2 usage or configuration;"
+    " 3 refused, unreachable, or not a task; 4 timed out or stalled; 5 a clip was not saved; 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+TaskIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks' ids; `-` reads them from stdin.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it)
+    if wanted:
+        typer.echo(f"duomi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: duomi get 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
+def get(task_id: TaskId, *, json: Json = False) -> None:
+    """Print how a task goes now; exit 0 whatever its state."""
+    screen = Screen(json=json)
+    with Duomi() as client:
+        screen.task(client.get_task(task_id))
+
+
+@app.command(epilog="Example: duomi check 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
+def check(task_id: TaskId, *, json: Json = False) -> None:
+    """Hold the live answer against the contract; exit 1 where it deviates."""
+    screen = Screen(json=json)
+    with Duomi() as client:
+        task = client.get_task(task_id)
+    screen.deviations(task)
+    raise typer.Exit(1 if task.deviations else 0)
+
+
+@app.command(epilog="Examples: duomi wait ID1 ID2 --download clips/    |    cat ids.txt | duomi wait - --json")
+def wait(
+    task_ids: TaskIds,
+    *,
+    download: Annotated[Path | None, typer.Option(metavar="DIR", help="Save the clips of each task there.")] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="S", min=0, help="Seconds to wait at most (1800).")] = None,
+    json: Json = False,
+) -> None:
+    """Wait until tasks are finished: a progress bar for each, then a table."""
+    ids = _ids(task_ids)
+    polling = Polling() if timeout is None else Polling(timeout=timeout)
+    options = ["--download", str(download)] if download is not None else []
+    options += ["--timeout", f"{timeout:g}"] if timeout is not None else []
+    options += ["--json"] if json else []
+    target = None if download is None else Target(download, "keep")
+    _wait(_Job(AsyncDuomi(polling=polling), ids, target, Screen(json=json), ["duomi", "wait", *options]))
+
+
+@app.command(epilog="Example: duomi download 5dd1ef43-efeb-9017-be66-f37a9d4348ee --directory clips/")
+def download(
+    task_ids: TaskIds,
+    *,
+    directory: Annotated[Path, typer.Option("--directory", "-d", metavar="DIR", help="Where the clips go.")] = Path(),
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Save the clips of finished tasks; a file that is there is kept."""
+    resume = ["duomi", "download", "--directory", str(directory)]
+    resume += ["--overwrite"] if overwrite else []
+    resume += ["--json"] if json else []
+    target = Target(directory, "replace" if overwrite else "keep")
+    _wait(_Job(AsyncDuomi(), _ids(task_ids), target, Screen(json=json), resume, only_finished=True))
+
+
+@app.command(epilog="Example: duomi demo")
+def demo(*, json: Json = False) -> None:
+    """Show all of it against a simulator on this machine; no key and no network needed."""
+    try:
+        from duomi._demo import simulated  # noqa: PLC0415  (the simulator is an extra)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f'{error.name} is missing; install the extra: pip install "duomi[simulator]"') from error
+    with simulated() as (client, task_ids):
+        job = _Job(client, task_ids, Target("demo", "replace"), Screen(json=json), ["duomi", "demo"], resumable=False)
+        job.endings.update(asyncio.run(_follow(job)))
+        job.screen.endings([job.endings[task_id] for task_id in task_ids])
+
+
+def _ids(given: list[str]) -> list[str]:
+    ids: list[str] = []
+    for word in given:
+        ids += [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]
+    if not ids:
+        raise ConfigurationError("no task ids came from stdin")
+    return [check_task_id(task_id) for task_id in dict.fromkeys(ids)]
+
+
+@attrs.define
+class _Job:
+    """Many tasks on one screen; `resume` is the command that goes on with what is left."""
+
+    client: AsyncDuomi
+    task_ids: list[str]
+    target: Target | None
+    screen: Screen
+    resume: list[str]
+    only_finished: bool = False
+    resumable: bool = True
+    endings: dict[str, Ending] = attrs.field(factory=dict)
+
+
+def _wait(job: _Job) -> None:
+    try:
+        asyncio.run(_follow(job))
+    except KeyboardInterrupt:
+        left = [task_id for task_id in job.task_ids if task_id not in job.endings]
+        job.screen.endings([job.endings[i] for i in job.task_ids if i in job.endings])
+        if left:
+            words = [*job.resume, *(["--"] if any(i.startswith("-") for i in left) else []), *left]
+            job.screen.say(f"interrupted; the tasks go on. To resume:\n{shlex.join(words)}")
+        raise typer.Exit(130) from None
+    endings = [job.endings[task_id] for task_id in job.task_ids]
+    job.screen.endings(endings)
+    raise typer.Exit(exit_code(endings))
+
+
+async def _follow(job: _Job) -> dict[str, Ending]:
+    with job.screen.bars(job.task_ids):
+        async with job.client, asyncio.TaskGroup() as group:
+            for task_id in job.task_ids:
+                group.create_task(_follow_one(job, task_id))
+    return job.endings
+
+
+async def _follow_one(job: _Job, task_id: str) -> None:
+    task = None
+    paths: list[Path] = []
+    try:
+        if job.only_finished:
+            task = await job.client.get_task(task_id)
+        else:
+            async for task in job.client.watch(task_id):
+                job.screen.update(task)
+            settle(task)
+        if task is not None and job.target is not None and (task.videos or job.only_finished):
+            paths = await adownload(job.client.driver, task, job.target)
+        ending = Ending(Outcome(task_id, task, None), paths)
+    except DuomiError as error:
+        ending = Ending(Outcome(task_id, task, error), paths)
+    job.endings[task_id] = ending
+    job.screen.end(ending)
+
+
+def run() -> int:
+    """Run one command, and return its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="duomi: %(message)s")
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    except DuomiError as error:
+        Screen(json=False).say(f"duomi: {error}")
+        return exit_code([Ending(Outcome("", None, error), [])])
+    return 0

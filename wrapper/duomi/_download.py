@@ -1,0 +1,301 @@
+"""A video's bytes to a file, whole or not at all: the decisions, as a flow."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias, TypeVar
+
+import attrs
+import httpx
+
+from duomi._errors import DownloadError
+from duomi._flow import RequestFlow, Send, Sleep, Surroundings
+from duomi._judge import Problem, retry_after
+from duomi._policy import Retry
+from duomi._settings import HEADERS
+from duomi._task import Task
+
+T = TypeVar("T")
+
+REDIRECTS = 5
+NAME_BYTES = 180
+
+_PASSING = frozenset({408, 425, 429})
+_STALE = frozenset({403, 404, 410})
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\.|$)", re.IGNORECASE)
+_UNSAFE = frozenset('<>:"/\\|?*')
+
+log = logging.getLogger("duomi")
+
+
+@attrs.frozen
+class Target:
+    """Where the clips go, and what becomes of a file that is there; `on_progress` gets the bytes done and in all."""
+
+    directory: str | os.PathLike[str]
+    existing: Literal["refuse", "replace", "keep"] = "refuse"
+    on_progress: Callable[[int, int | None], object] | None = None
+
+
+@attrs.frozen
+class Head:
+    """The beginning of an answer whose body is still to come."""
+
+    status: int
+    headers: httpx.Headers
+
+
+@attrs.frozen
+class Open:
+    """The wish to be done with the last answer, and to ask for a clip; the answer is a `Head` or the exception."""
+
+    request: httpx.Request
+
+
+@attrs.frozen
+class Pull:
+    """The wish for the next piece; the answer is bytes, None at the end, or the exception."""
+
+
+@attrs.frozen
+class Run:
+    """The wish to do something that blocks on the disk; the answer is its OSError, or None."""
+
+    action: Callable[[], object]
+
+
+Wish: TypeAlias = Open | Pull | Run | Send | Sleep
+Part: TypeAlias = Generator[Wish, Any, T]
+
+
+class _Passing(Exception):  # noqa: N818  (no error of anybody's: it says that the next attempt may bring the rest)
+    def __init__(self, text: str, pause: float | None = None) -> None:
+        super().__init__(text)
+        self.pause = pause
+
+
+class _Stale(Exception):  # noqa: N818  (as above)
+    pass
+
+
+def download_flow(
+    task: Task, target: Target, ask: Callable[[], RequestFlow[Task]], around: Surroundings, retry: Retry
+) -> Part[list[Path]]:
+    """Save every video of a task; `ask` makes the flow that asks for the task once more."""
+    task_id = task.task_id
+    if not task.is_finished:
+        raise DownloadError(f"task {task_id} is not finished: it is {task.state.value}")
+    if task.is_failed or not task.videos:
+        reason = f"failed: {task.message}" if task.is_failed else "has no video"
+        raise DownloadError(f"task {task_id} {reason}")
+    directory = Path(target.directory)
+    paths = [directory / file_name(task_id, number) for number in range(1, len(task.videos) + 1)]
+    yield from _on_disk(lambda: directory.mkdir(parents=True, exist_ok=True), directory, "", [])
+    for path, video in zip(paths, task.videos, strict=True):
+        if target.existing == "refuse" and os.path.lexists(path):
+            raise DownloadError(f"{path} is there already; overwrite=True replaces it", video.url, str(path))
+    saved: list[str] = []
+    urls = [video.url for video in task.videos]
+    for number, path in enumerate(paths):
+        if target.existing == "keep" and path.exists():
+            log.warning("%s is there already, and is kept", path)
+            continue
+        clip = _Clip(urls[number], path, target, saved)
+        try:
+            yield from clip.fetch(around, retry)
+        except _Stale as stale:
+            fresh = yield from ask()
+            if isinstance(fresh, Problem):
+                raise clip.error(f"{stale}; and no fresh URL: {fresh.error}") from fresh.error
+            urls[number:] = [video.url for video in fresh.videos][number:] + urls[max(number, len(fresh.videos)) :]
+            if urls[number] == clip.url:
+                raise clip.error(f"{stale}, and the API has no other URL for it") from None
+            clip = _Clip(urls[number], path, target, saved)
+            try:
+                yield from clip.fetch(around, retry)
+            except _Stale as again:
+                raise clip.error(str(again)) from None
+        saved.append(str(path))
+    return paths
+
+
+class _Clip:
+    """One clip on its way to one file."""
+
+    def __init__(self, url: str, path: Path, target: Target, saved: list[str]) -> None:
+        self.url = url
+        self.path = path
+        self.saved = saved
+        self._may_replace = target.existing == "replace"
+        self._on_progress = target.on_progress
+        self._done = 0
+        self._etag: str | None = None
+        self._file: IO[bytes]
+
+    def error(self, text: str) -> DownloadError:
+        return DownloadError(f"{self.path.name}: {text}", self.url, str(self.path), self.saved)
+
+    def fetch(self, around: Surroundings, retry: Retry) -> Part[None]:
+        part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part")
+        try:
+            self._file = part.open("xb")
+        except OSError as error:
+            raise self.error(f"cannot write: {error.strerror}") from error
+        try:
+            attempt = 1
+            while True:
+                try:
+                    yield from self._attempt()
+                    break
+                except _Passing as trouble:
+                    pause = retry.pause(attempt, trouble.pause, around.luck())
+                    if pause is None:
+                        raise self.error(str(trouble)) from trouble.__cause__
+                    log.info("%s: %s; attempt %d of %d", self.path.name, trouble, attempt + 1, retry.attempts)
+                    yield Sleep(pause)
+                    attempt += 1
+            yield from self._disk(self._settle)
+            if not self._may_replace and os.path.lexists(self.path):
+                raise self.error("is there already; overwrite=True replaces it")
+            yield from self._disk(lambda: part.replace(self.path))
+        finally:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _settle(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _attempt(self) -> Part[None]:
+        total = yield from self._begin((yield from self._open()))
+        while (piece := (yield Pull())) is not None:
+            if isinstance(piece, Exception):
+                raise _Passing(f"broken off after {self._done} bytes: {_say(piece)}") from piece
+            yield from self._disk(partial(self._file.write, piece))
+            self._done += len(piece)
+            if self._on_progress is not None:
+                self._on_progress(self._done, total)
+        if total is not None and self._done != total:
+            raise _Passing(f"{self._done} bytes of {total} came")
+        if self._done == 0:
+            raise self.error("the clip is empty")
+
+    def _open(self) -> Part[Head]:
+        url = _parse(self.url, self)
+        for _ in range(REDIRECTS + 1):
+            if url.scheme == "http":
+                log.warning("%s comes over http, where anybody on the way may change it", self.path.name)
+            answer = yield Open(self._request(url))
+            if isinstance(answer, Exception):
+                if isinstance(answer, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.InvalidURL):
+                    raise self.error(_say(answer)) from answer
+                raise _Passing(_say(answer)) from answer
+            if answer.status not in _MOVED or "location" not in answer.headers:
+                return answer
+            location = answer.headers["location"]
+            try:
+                target = url.join(location)
+            except (httpx.InvalidURL, ValueError) as error:
+                raise self.error("the redirect leads nowhere") from error
+            if target.scheme not in {"http", "https"} or (url.scheme, target.scheme) == ("https", "http"):
+                raise self.error(f"the redirect leads from {url.scheme} to {target.scheme}")
+            url = target
+        raise self.error(f"more than {REDIRECTS} redirects")
+
+    def _request(self, url: httpx.URL) -> httpx.Request:
+        headers = {"user-agent": HEADERS["user-agent"], "accept": "*/*", "accept-encoding": "identity"}
+        if self._done and self._etag is not None:
+            headers |= {"range": f"bytes={self._done}-", "if-range": self._etag}
+        request = httpx.Request("GET", url, headers=headers)
+        written = re.match(r"https?://[^/?#]*([^#]*)", self.url) if str(url) == str(httpx.URL(self.url)) else None
+        if written and written[1].startswith("/") and written[1].isascii() and written[1].isprintable():
+            # httpx tidies a URL up, and a signature holds only for the letters that were signed.
+            request.extensions["target"] = written[1].replace(" ", "%20").encode("ascii")
+        return request
+
+    def _begin(self, head: Head) -> Part[int | None]:
+        """Judge the head, make the file ready, and return how many bytes there will be."""
+        if head.status in _STALE:
+            raise _Stale(f"status {head.status}")
+        if head.status in _PASSING or head.status >= 500:
+            raise _Passing(f"status {head.status}", retry_after(head.headers.get("retry-after")))
+        if head.status == 416 and self._done:
+            yield from self._restart()
+            raise _Passing("status 416")
+        if head.status not in {200, 206}:
+            raise self.error(f"status {head.status}")
+        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind.endswith(("html", "json")):
+            raise self.error(f"the answer is {kind}, no clip")
+        if head.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+            raise self.error(f"the answer is compressed ({head.headers['content-encoding']}), which was not asked for")
+        length = head.headers.get("content-length", "")
+        rest = int(length) if length.isascii() and length.isdigit() else None
+        if head.status == 206:
+            total = self._resumed(head)
+            return total if total is not None or rest is None else self._done + rest
+        yield from self._restart()
+        etag = head.headers.get("etag", "")
+        self._etag = etag if etag.startswith('"') else None
+        return rest
+
+    def _resumed(self, head: Head) -> int | None:
+        answered = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", head.headers.get("content-range", "").strip())
+        if answered is None or int(answered[1]) != self._done:
+            self._etag = None
+            raise _Passing("status 206 with another range than was asked for")
+        return None if answered[2] == "*" else int(answered[2])
+
+    def _restart(self) -> Part[None]:
+        self._done = 0
+        yield from self._disk(lambda: (self._file.seek(0), self._file.truncate()))
+
+    def _disk(self, action: Callable[[], object]) -> Part[None]:
+        yield from _on_disk(action, self.path, self.url, self.saved)
+
+
+def _on_disk(action: Callable[[], object], path: Path, url: str, saved: list[str]) -> Part[None]:
+    error = yield Run(action)
+    if isinstance(error, OSError):
+        what = "no space is left" if error.errno == errno.ENOSPC else f"cannot write: {error.strerror or error}"
+        raise DownloadError(f"{path}: {what}", url, str(path), saved) from error
+
+
+def _parse(url: str, clip: _Clip) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise clip.error("the URL is none") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise clip.error("the URL is not an http or https one")
+    return parsed
+
+
+def _say(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def file_name(task_id: str, number: int = 1) -> str:
+    """Return the name of a task's clip, safe on Linux, macOS and Windows.
+
+    An id that had to be changed gets 8 hex digits of its SHA-256, so that two such ids have two names.
+    """
+    safe = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in task_id).strip(" .")
+    safe = f"_{safe}" if _RESERVED.match(safe) else safe
+    safe = safe.encode()[:NAME_BYTES].decode(errors="ignore") or "task"
+    if safe != task_id:
+        safe += "-" + hashlib.sha256(task_id.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{safe}.mp4" if number == 1 else f"{safe}-{number}.mp4"

@@ -1,0 +1,192 @@
+"""The errors that callers meet.
+
+DuomiError
+├── ConfigurationError (ValueError)
+├── APIConnectionError
+│   └── APITimeoutError (TimeoutError)
+├── APIStatusError
+│   ├── AuthenticationError      401
+│   ├── PermissionDeniedError    403
+│   ├── NotFoundError            404
+│   ├── RateLimitError           429
+│   └── ServerError              5xx
+├── APIResponseError
+├── TaskError
+│   ├── TaskFailedError
+│   ├── TaskTimeoutError (TimeoutError)
+│   ├── TaskStalledError
+│   └── EmptyResultError
+└── DownloadError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duomi._task import Task
+
+BODY_LIMIT = 2_000
+
+
+class DuomiError(Exception):
+    """Anything that this package raises.
+
+    An error equals `type(e)(*e.args)`, and its `args` are plain JSON values, so it survives pickle and a task queue.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, DuomiError) and other.args == self.args
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
+
+
+class ConfigurationError(DuomiError, ValueError):
+    """The key, the base URL, a task id or a setting cannot be used; nothing was sent."""
+
+
+class APIConnectionError(DuomiError):
+    """No answer came: refused, reset, broken off, garbage, or trouble with DNS, TLS or a proxy."""
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """No whole answer came within the time limit of one attempt."""
+
+
+class APIStatusError(DuomiError):
+    """The API refused, by HTTP status or by an envelope `{code, msg}` under status 200.
+
+    Attributes:
+        status_code: the HTTP status as sent, so 200 for an envelope.
+        code: the vendor's own number in the body, where there is one.
+        message: what the vendor said; `""` where it said nothing.
+        body: the first 2,000 characters of the answer.
+        request_id: the id by which the vendor can find the request, where one was sent.
+        retry_after: seconds, where the answer asks for a pause.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        status_code: int = 0,
+        code: int | None = None,
+        message: str = "",
+        body: str = "",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(text, status_code, code, message, body, request_id, retry_after)
+        self.status_code = status_code
+        self.code = code
+        self.message = message
+        self.body = body
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing or wrong."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key may not do this, or its credit is used up."""
+
+
+class NotFoundError(APIStatusError):
+    """404: the API knows no such task."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests."""
+
+
+class ServerError(APIStatusError):
+    """5xx: the trouble is at the vendor's side."""
+
+
+_BY_STATUS: Mapping[int, type[APIStatusError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+
+
+def status_error_type(status: int) -> type[APIStatusError]:
+    """Return the class for an HTTP status, or for an envelope's code in its place."""
+    return ServerError if 500 <= status <= 599 else _BY_STATUS.get(status, APIStatusError)
+
+
+class APIResponseError(DuomiError):
+    """An answer came, and it is not a task.
+
+    Attributes:
+        status_code: the HTTP status; 0 where the payload came from elsewhere.
+        content_type: as sent; `""` where none was.
+        body: the first 2,000 characters.
+    """
+
+    def __init__(self, text: str, status_code: int = 0, content_type: str = "", body: str = "") -> None:
+        super().__init__(text, status_code, content_type, body)
+        self.status_code = status_code
+        self.content_type = content_type
+        self.body = body
+
+
+class TaskError(DuomiError):
+    """The API answered well, and what it says of the task ends the wait.
+
+    Attributes:
+        task_id: the id that was asked for.
+        task: the last task seen; `None` where no look succeeded.
+    """
+
+    def __init__(self, text: str, task_id: str = "", payload: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text, task_id, payload)
+        self.task_id = task_id
+        self._payload = payload
+
+    @property
+    def task(self) -> Task | None:
+        """The last task seen; `None` where no look succeeded."""
+        from duomi._task import Task  # noqa: PLC0415  (Task raises errors, so it imports this module)
+
+        return None if self._payload is None else Task.from_payload(self._payload, task_id=self.task_id)
+
+
+class TaskFailedError(TaskError):
+    """The vendor reports that the task failed."""
+
+
+class TaskTimeoutError(TaskError, TimeoutError):
+    """The time given for the wait is over; the task itself goes on."""
+
+
+class TaskStalledError(TaskError):
+    """Neither state nor progress has moved for as long as `Polling.stall` allows."""
+
+
+class EmptyResultError(TaskError):
+    """The task succeeded, and holds neither a video nor a character."""
+
+
+class DownloadError(DuomiError):
+    """A clip could not be saved.
+
+    Attributes:
+        url: where the clip should have come from; `""` where there was none.
+        path: the file that was not written, where it was known.
+        saved: the files that had been saved before.
+    """
+
+    def __init__(self, text: str, url: str = "", path: str | None = None, saved: Sequence[str] = ()) -> None:
+        super().__init__(text, url, path, list(saved))
+        self.url = url
+        self.path = None if path is None else Path(path)
+        self.saved = [Path(name) for name in saved]

@@ -1,0 +1,308 @@
+"""Every decision there is: when to ask again, how long to wait, when to give up.
+
+Flows are generators: they yield what they wish for and are sent what came of it. They do no I/O and have no clock of
+their own, so one flow serves the sync and the async client, and a test that feeds it by hand.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shlex
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+import httpx
+
+from duomi._errors import DuomiError, EmptyResultError, TaskFailedError, TaskStalledError, TaskTimeoutError
+from duomi._judge import Judge, Problem, Read, Reply
+from duomi._policy import Observation, Polling, Retry
+from duomi._task import Task
+
+T = TypeVar("T")
+
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+LAST_LOOK = 0.25
+GRACE = 0.25
+EMPTY_PAUSES = (1.0, 3.0, 6.0)
+SEEN_LAST = 7
+
+log = logging.getLogger("duomi")
+
+
+@attrs.frozen
+class Send:
+    """The wish to send a request; the answer is a `Reply` or the exception; `limit` seconds for all of it."""
+
+    request: httpx.Request
+    limit: float
+
+
+@attrs.frozen
+class Sleep:
+    """The wish to wait for so many seconds."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Show:
+    """The wish to hand a task to whoever watches."""
+
+    task: Task
+
+
+Answer: TypeAlias = Reply | Exception | None
+RequestFlow: TypeAlias = Generator[Send | Sleep, Answer, T | Problem]
+WatchFlow: TypeAlias = Generator[Send | Sleep | Show, Answer, None]
+
+
+@attrs.frozen
+class Surroundings:
+    """What a flow does not make itself: `clock` in monotonic seconds, `luck` from 0 to 1."""
+
+    clock: Callable[[], float]
+    luck: Callable[[], float]
+
+
+def request_flow(
+    request: httpx.Request, judge: Judge, read: Read[T], around: Surroundings, retry: Retry, timeout: float,
+    until: float = math.inf,
+) -> RequestFlow[T]:  # fmt: skip
+    """Send one request until it is answered, or until asking again is of no use.
+
+    Any method but GET, HEAD and OPTIONS is sent again only where the server certainly did nothing with it: a repeated
+    POST could buy a video twice. After `until`, on the clock, no attempt begins, but for the first.
+    """
+    repeatable = request.method in REPEATABLE
+    attempt = 1
+    while True:
+        reply = yield Send(request, min(timeout, max(until - around.clock(), 0.0) + LAST_LOOK + GRACE))
+        if reply is None:
+            raise TypeError("a flow that wishes to send must be sent a reply")
+        answer = judge(reply, read)
+        if not isinstance(answer, Problem):
+            return answer
+        pause = None
+        if answer.passing and (repeatable or answer.unsent or answer.is_rate_limit):
+            pause = retry.pause(attempt, answer.retry_after, around.luck())
+        left = until - around.clock()
+        if pause is None or left <= 0:
+            return answer
+        pause = min(pause, left)
+        log.info("%s; attempt %d of %d in %.1f s", answer.error, attempt + 1, retry.attempts, pause)
+        yield Sleep(pause)
+        attempt += 1
+
+
+@attrs.frozen
+class Outcome:
+    """How one of many tasks ended.
+
+    Attributes:
+        task_id: the id that was given.
+        task: the last task seen; `None` where no look succeeded.
+        error: what `wait` would have raised; `None` where the task succeeded.
+    """
+
+    task_id: str
+    task: Task | None
+    error: DuomiError | None
+
+
+@attrs.frozen
+class Memory:
+    """What a wait remembers between two looks; times are seconds on the clock of whoever keeps it.
+
+    Attributes:
+        began: when the wait began.
+        seen: the first look and the last 7, timed from `began`.
+        moved_at: when state or progress last changed, timed from `began`.
+        failing_since: when the first look of the present outage was begun, timed from `began`.
+        empties: how many looks found the task done and without a result.
+    """
+
+    began: float
+    seen: tuple[Observation, ...] = ()
+    moved_at: float = 0.0
+    failing_since: float | None = None
+    empties: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return attrs.asdict(self) | {"seen": [list(attrs.astuple(look)) for look in self.seen]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Memory:
+        """Read what `to_json` wrote."""
+        return cls(**{**values, "seen": tuple(Observation(*look) for look in values["seen"])})
+
+    def with_task(self, at: float, task: Task) -> Memory:
+        """Return the memory after a look that succeeded."""
+        look = Observation(at, task.state.value, task.progress)
+        last = self.seen[-1] if self.seen else None
+        moved = last is None or (last.state, last.progress) != (look.state, look.progress)
+        return attrs.evolve(
+            self,
+            seen=(*self.seen[:1], *self.seen[1:][-SEEN_LAST + 1 :], look),
+            moved_at=at if moved else self.moved_at,
+            failing_since=None,
+            empties=self.empties + (task.is_finished and not task.is_failed and not task.has_result),
+        )
+
+
+@attrs.frozen
+class Look:
+    """One look at a task: when it was begun and when it was over, on the clock, and what came of it."""
+
+    asked_at: float
+    at: float
+    result: Task | Problem
+
+
+@attrs.frozen
+class Again:
+    """The verdict to look again after so many seconds."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Failure:
+    """The verdict that the wait is over without a finished task."""
+
+    error: DuomiError
+
+    def throw(self) -> DuomiError:
+        """Return the error, to be raised."""
+        return self.error
+
+
+Verdict: TypeAlias = Again | Task | Failure
+
+
+@attrs.frozen
+class Wait:
+    """One wait: for which task, how it looks, and how long it may take (`math.inf`: for ever)."""
+
+    task_id: str
+    polling: Polling
+    timeout: float
+    max_retry_after: float
+
+    @property
+    def look_by(self) -> float:
+        """The latest moment at which a look begins, timed from the beginning: just before the deadline."""
+        return self.timeout if math.isinf(self.timeout) else self.timeout - min(LAST_LOOK, self.timeout / 10)
+
+    def ask_until(self, memory: Memory, now: float) -> float:
+        """Return the moment on the clock after which a look that fails is not tried again."""
+        if not memory.seen:
+            return memory.began + self.look_by
+        failing_since = now - memory.began if memory.failing_since is None else memory.failing_since
+        return memory.began + min(self.look_by, failing_since + self.polling.outage)
+
+    def step(self, memory: Memory, look: Look, last: Task | None, luck: float) -> tuple[Memory, Verdict]:
+        """Decide what follows from one look; `last` is the last task seen before it, `luck` is 0 to 1."""
+        at = look.at - memory.began
+        if isinstance(look.result, Problem):
+            return self._after_problem(memory, look, look.result, last, luck)
+        task = look.result
+        memory = memory.with_task(at, task)
+        if task.is_finished:
+            if task.is_failed or task.has_result:
+                return memory, task
+            if memory.empties > len(EMPTY_PAUSES) or at >= self.look_by:
+                return memory, self._empty(task)
+            return memory, self._again(at, EMPTY_PAUSES[memory.empties - 1])
+        if at >= self.look_by:
+            return memory, self._timeout(task, None)
+        stall = math.inf if self.polling.stall is None else self.polling.stall - (at - memory.moved_at)
+        if stall <= 0:
+            text = f"task {self.task_id}: no change of state or progress for {self.polling.stall:g} s ({_brief(task)})"
+            return memory, Failure(TaskStalledError(f"{text}; {_resume(self.task_id)}", self.task_id, dict(task.raw)))
+        return memory, self._again(at, min(self._delay(memory, luck), stall))
+
+    def _after_problem(
+        self, memory: Memory, look: Look, problem: Problem, last: Task | None, luck: float
+    ) -> tuple[Memory, Verdict]:
+        at = look.at - memory.began
+        if not problem.passing:
+            return memory, Failure(problem.throw())
+        if at >= self.look_by:
+            ended = last is not None and last.is_finished
+            return memory, self._empty(last, problem) if last and ended else self._timeout(last, problem)
+        if not memory.seen:
+            return memory, Failure(problem.throw())
+        since = look.asked_at - memory.began if memory.failing_since is None else memory.failing_since
+        left = since + self.polling.outage - at
+        if left <= 0:
+            return memory, Failure(problem.throw())
+        asked = problem.retry_after
+        pause = self._delay(memory, luck) if asked is None else min(asked, self.max_retry_after)
+        return attrs.evolve(memory, failing_since=since), self._again(at, min(pause, left))
+
+    def _delay(self, memory: Memory, luck: float) -> float:
+        delay = self.polling.delay(memory.seen)
+        return delay if self.polling.interval is not None else delay * (0.9 + 0.2 * luck)
+
+    def _again(self, at: float, pause: float) -> Again:
+        return Again(max(0.0, min(pause, self.look_by - at)))
+
+    def _timeout(self, task: Task | None, problem: Problem | None) -> Failure:
+        shown = "never seen" if task is None else _brief(task)
+        text = f"task {self.task_id}: not finished after {self.timeout:g} s ({shown}); {_resume(self.task_id)}"
+        error = TaskTimeoutError(text, self.task_id, None if task is None else dict(task.raw))
+        error.__cause__ = None if problem is None else problem.error
+        return Failure(error)
+
+    def _empty(self, task: Task, problem: Problem | None = None) -> Failure:
+        text = f"task {self.task_id}: {_brief(task)}, but without a video or character"
+        error = EmptyResultError(text, self.task_id, dict(task.raw))
+        error.__cause__ = None if problem is None else problem.error
+        return Failure(error)
+
+
+def watch_flow(wait: Wait, ask: Callable[[float], RequestFlow[Task]], around: Surroundings) -> WatchFlow:
+    """Look at a task until it is finished, and show each change; a task that failed is shown, not raised."""
+    memory = Memory(around.clock())
+    last: Task | None = None
+    shown: Task | None = None
+    while True:
+        asked_at = around.clock()
+        result = yield from ask(wait.ask_until(memory, asked_at))
+        memory, verdict = wait.step(memory, Look(asked_at, around.clock(), result), last, around.luck())
+        if isinstance(result, Task):
+            last = result
+            if not result.is_finished and (shown is None or _visible(result) != _visible(shown)):
+                shown = result
+                yield Show(result)
+        if isinstance(verdict, Task):
+            yield Show(verdict)
+            return
+        if isinstance(verdict, Failure):
+            raise verdict.throw()
+        yield Sleep(verdict.seconds)
+
+
+def settle(task: Task | None) -> Task:
+    """Return the task that a watch ended with, or raise that it failed."""
+    if task is None:
+        raise TypeError("a watch ends with a task, or raises")
+    if task.is_failed:
+        text = f"task {task.task_id} failed: {task.message or 'the vendor gives no reason'}"
+        raise TaskFailedError(text, task.task_id, dict(task.raw))
+    return task
+
+
+def _visible(task: Task) -> tuple[object, ...]:
+    return task.state, task.progress, task.message, task.videos, task.characters
+
+
+def _brief(task: Task) -> str:
+    return f"{task.state.value}" + ("" if task.progress is None else f", {task.progress}%")
+
+
+def _resume(task_id: str) -> str:
+    return f"the task goes on at the vendor's side; resume with `duomi wait {shlex.quote(task_id)}` or client.wait(...)"

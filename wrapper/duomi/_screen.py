@@ -1,0 +1,190 @@
+"""What the command line shows: data on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from duomi._errors import (
+    APIConnectionError,
+    APIResponseError,
+    APIStatusError,
+    ConfigurationError,
+    DownloadError,
+    DuomiError,
+    TaskStalledError,
+    TaskTimeoutError,
+)
+from duomi._flow import Outcome
+from duomi._task import Task
+
+_STYLES = {"succeeded": "green", "error": "red"}
+_WIDE = 10_000
+
+
+@attrs.frozen
+class Ending:
+    """How one task ended, and the files that were saved of it."""
+
+    outcome: Outcome
+    paths: Sequence[Path]
+
+
+def _code(error: DuomiError | None) -> int:
+    match error:
+        case None:
+            return 0
+        case ConfigurationError():
+            return 2
+        case APIConnectionError() | APIStatusError() | APIResponseError():
+            return 3
+        case TaskTimeoutError() | TaskStalledError():
+            return 4
+        case DownloadError():
+            return 5
+        case _:
+            return 1
+
+
+def exit_code(endings: Sequence[Ending]) -> int:
+    """Return the exit code of many: the first that holds of 2, 3, 5, 4, 1."""
+    codes = {_code(ending.outcome.error) for ending in endings}
+    return next((code for code in (2, 3, 5, 4, 1) if code in codes), 0)
+
+
+def plain(text: object) -> str:
+    """Return a text that cannot steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def _label(task: Task) -> str:
+    value, label = task.state.value, task.state.label
+    return plain(value if value == label else f"{value} {label}")
+
+
+class Screen:
+    """Shows tasks to a person, or with `json` to a program."""
+
+    def __init__(self, *, json: bool) -> None:
+        self._json = json
+        self._out = Console(soft_wrap=False)
+        self._err = Console(stderr=True)
+        if not self._out.is_terminal:
+            self._out.width = _WIDE
+        columns = (
+            TextColumn("{task.description}", table_column=Column(ratio=3, overflow="fold"), markup=False),
+            BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=6)),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=self._err, disable=not self._err.is_terminal, expand=True)
+        self._bars: dict[str, TaskID] = {}
+
+    def say(self, text: str) -> None:
+        """Tell a person something that is no data."""
+        self._err.print(Text(plain(text)), soft_wrap=True)
+
+    @contextmanager
+    def bars(self, task_ids: Sequence[str]) -> Iterator[None]:
+        """Show a bar for each task, where stderr is a terminal."""
+        self._bars = {i: self._progress.add_task(plain(i), total=100, state="") for i in task_ids}
+        with self._progress:
+            yield
+
+    def update(self, task: Task) -> None:
+        """Move the bar of a task."""
+        self._progress.update(self._bars[task.task_id], completed=task.progress or 0, state=_label(task))
+
+    def end(self, ending: Ending) -> None:
+        """Fill or stop the bar of a task that is done."""
+        bar = self._bars[ending.outcome.task_id]
+        error = ending.outcome.error
+        if error is None:
+            self._progress.update(bar, completed=100)
+        else:
+            self._progress.update(bar, state=type(error).__name__)
+        self._progress.stop_task(bar)
+
+    def task(self, task: Task) -> None:
+        """Print one task."""
+        if self._json:
+            self._object(Ending(Outcome(task.task_id, task, None), []))
+            return
+        table = Table.grid(padding=(0, 2))
+        progress = "" if task.progress is None else f"{task.progress}%"
+        rows = [("id", task.id), ("state", _label(task)), ("progress", progress), ("action", task.action or "")]
+        rows += [("message", task.message), ("created", _moment(task.created_at)), ("updated", _moment(task.updated_at))]
+        rows += [("video", video.url) for video in task.videos]
+        rows += [("character", character.id) for character in task.characters]
+        table.add_column(style="dim")
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            if value:
+                table.add_row(name, Text(plain(value), style=_STYLES.get(task.state, "") if name == "state" else ""))
+        self._out.print(table)
+
+    def deviations(self, task: Task) -> None:
+        """Print where a task deviates from the contract."""
+        if self._json:
+            self._object(Ending(Outcome(task.task_id, task, None), []), deviations=list(task.deviations))
+            return
+        for line in task.deviations:
+            self._out.print(Text(plain(line)), soft_wrap=True)
+        if not task.deviations:
+            self.say(f"task {task.task_id} is as the contract has it")
+
+    def endings(self, endings: Sequence[Ending]) -> None:
+        """Print how many tasks ended."""
+        if self._json:
+            for ending in endings:
+                self._object(ending)
+            return
+        if not endings:
+            return
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for name in ("task", "state", "result"):
+            table.add_column(name, overflow="fold")
+        for ending in endings:
+            task = ending.outcome.task
+            state = "" if task is None else _label(task)
+            style = "red" if ending.outcome.error else _STYLES.get(task.state, "") if task else ""
+            table.add_row(Text(plain(ending.outcome.task_id)), Text(state, style=style), Text(plain(_result(ending))))
+        self._out.print(table)
+
+    def _object(self, ending: Ending, **more: object) -> None:
+        task, error = ending.outcome.task, ending.outcome.error
+        values: dict[str, Any] = {
+            "id": ending.outcome.task_id,
+            "state": None if task is None else task.state.value,
+            "progress": None if task is None else task.progress,
+            "message": "" if task is None else task.message,
+            "videos": [] if task is None else [video.url for video in task.videos],
+            "characters": [] if task is None else [character.id for character in task.characters],
+            "paths": [str(path) for path in ending.paths],
+            "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+            "raw": None if task is None else task.raw,
+        }
+        print(jsonlib.dumps(values | more, ensure_ascii=True), file=self._out.file)
+
+
+def _moment(moment: Any) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _result(ending: Ending) -> str:
+    task, error = ending.outcome.task, ending.outcome.error
+    if error is not None:
+        return task.message if task is not None and task.is_failed and task.message else str(error)
+    if ending.paths or task is None:
+        return "\n".join(str(path) for path in ending.paths)
+    return "\n".join([*(video.url for video in task.videos), *(character.id for character in task.characters)])

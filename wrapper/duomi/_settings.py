@@ -1,0 +1,149 @@
+"""What a client is made of, judged before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Generator
+from ipaddress import IPv4Network, ip_address
+from urllib.parse import quote
+
+import attrs
+import httpx
+from duomi_api.contract import SERVER
+
+from duomi._errors import ConfigurationError
+from duomi._policy import Polling, Retry
+from duomi._version import __version__
+
+HEADERS = {
+    "user-agent": f"duomi/{__version__} python-httpx/{httpx.__version__}",
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate",
+}
+
+_LOOPBACK = IPv4Network("127.0.0.0/8")
+
+
+class KeyAuth(httpx.Auth):
+    """Puts the bare key on a request while it is sent, and is the only object that holds it."""
+
+    def __init__(self, api_key: str | None) -> None:
+        key = os.environ.get("DUOMI_API_KEY") if api_key is None else api_key
+        if key is None:
+            raise ConfigurationError("no API key: set the environment variable DUOMI_API_KEY, or pass api_key=...")
+        if not isinstance(key, str) or not key.strip():
+            raise ConfigurationError("the API key is blank: set DUOMI_API_KEY, or pass api_key=...")
+        key = key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError("the API key has characters that are not printable ASCII")
+        self.__key = key
+
+    def __repr__(self) -> str:
+        return "KeyAuth('***')"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a key is not pickled: make a client where it is needed")
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Set the header for the time of the attempt, so that no error carries a request with the key."""
+        request.headers["Authorization"] = self.__key
+        try:
+            yield request
+        finally:
+            del request.headers["Authorization"]
+
+    def conceal(self, text: str) -> str:
+        """Take the key out of a text that a server or a library wrote."""
+        return text.replace(self.__key, "***")
+
+
+@attrs.frozen
+class Settings:
+    """The settings of one client."""
+
+    auth: KeyAuth
+    base_url: str
+    timeout: float
+    retry: Retry
+    polling: Polling
+    strict: bool
+
+    @classmethod
+    def of(
+        cls, api_key: str | None, base_url: str | None, timeout: float, retry: Retry, polling: Polling,
+        *, strict: bool, allow_insecure: bool,
+    ) -> Settings:  # fmt: skip
+        """Judge the arguments of a client.
+
+        Raises:
+            ConfigurationError: one of them cannot be used.
+        """
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+            raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+        if not isinstance(retry, Retry) or not isinstance(polling, Polling):
+            raise ConfigurationError("retry must be a duomi.Retry, and polling a duomi.Polling")
+        return cls(
+            KeyAuth(api_key), _base_url(base_url, allow_insecure=allow_insecure), float(timeout), retry, polling, strict
+        )
+
+
+def _base_url(given: str | None, *, allow_insecure: bool) -> str:
+    text = os.environ.get("DUOMI_BASE_URL", SERVER) if given is None else given
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigurationError("the base URL is blank")
+    try:
+        url = httpx.URL(text.strip())
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ConfigurationError("the base URL is not a URL") from (None if "@" in text else error)
+    if url.userinfo or "@" in url.netloc.decode("ascii", "replace"):
+        raise ConfigurationError("the base URL holds a user or a password, which would end up in logs")
+    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+        raise ConfigurationError("the base URL is not an absolute http or https URL such as https://duomiapi.com")
+    if url.scheme == "http" and not allow_insecure and not _is_loopback(url.host):
+        raise ConfigurationError(
+            "the base URL begins with http://, so the key would travel in the clear: use https://, or allow_insecure=True"
+        )
+    return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address in _LOOPBACK if address.version == 4 else address == ip_address("::1")
+
+
+def check_task_id(task_id: object) -> str:
+    """Return an id that can stand in a URL as one segment.
+
+    Raises:
+        ConfigurationError: it is no text, blank, `.` or `..`, or has control characters or lone surrogates.
+    """
+    if not isinstance(task_id, str):
+        raise ConfigurationError(f"a task id is a str, not {type(task_id).__name__}")
+    if not task_id.strip() or task_id in {".", ".."}:
+        raise ConfigurationError(f"{task_id!r} is no task id")
+    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in task_id):
+        raise ConfigurationError(f"the task id {task_id!r} has control characters")
+    try:
+        quote(task_id, safe="")
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"the task id {task_id!r} has lone surrogates") from error
+    return task_id
+
+
+def check_timeout(timeout: float | None) -> float:
+    """Return the seconds that a wait may take, `math.inf` for ever.
+
+    Raises:
+        ConfigurationError: it is negative, or no number.
+    """
+    if timeout is None:
+        return math.inf
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        raise ConfigurationError(f"timeout must be a number of seconds, 0 or more, or None, not {timeout!r}")
+    return float(timeout)

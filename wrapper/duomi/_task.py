@@ -1,0 +1,295 @@
+"""What the API said about a task: readable, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Self
+
+import attrs
+from duomi_api.models import TaskAction, TaskState, VideoTask
+
+from duomi._errors import BODY_LIMIT, APIResponseError, DuomiError, status_error_type
+from duomi._shape import TASK_SCHEMA, differences
+
+SUCCEEDED_STATES = frozenset({TaskState.SUCCEEDED})
+FAILED_STATES = frozenset({TaskState.ERROR})
+UNFINISHED_STATES = frozenset({TaskState.PENDING, TaskState.RUNNING})
+
+# What callers of the live API have met instead of the four documented states.
+_SYNONYMS = {
+    **dict.fromkeys(("queued", "queue", "created", "submitted", "waiting"), TaskState.PENDING),
+    **dict.fromkeys(("processing", "in_progress", "generating"), TaskState.RUNNING),
+    **dict.fromkeys(("success", "succeed", "completed", "complete", "finished", "done"), TaskState.SUCCEEDED),
+    **dict.fromkeys(("failed", "fail", "failure", "cancelled", "canceled", "expired", "rejected"), TaskState.ERROR),
+    **{state.value: state for state in TaskState},
+}
+
+_PERCENT = re.compile(r"(\d{1,9})(?:\.0*)?%?", re.ASCII)
+_MILLISECONDS_FROM = 1e11
+_NAMES_KEPT = 1_000
+
+log = logging.getLogger("duomi")
+_warned: set[str] = set()
+
+
+@attrs.frozen
+class Video:
+    """A finished clip; its `url` is signed, and must be asked for as it stands."""
+
+    url: str
+
+
+@attrs.frozen
+class Character:
+    """A character that a character task has made."""
+
+    id: str
+
+
+@attrs.frozen(str=False, slots=False)
+class Task:
+    """A task as the API last described it; what is missing stays missing, and nothing is guessed.
+
+    Attributes:
+        id: the id in the payload, or the one asked for.
+        state: the documented state that the payload names; an open enum, see `state.label`.
+        progress: percent, 0 to 100.
+        action: what was asked of the vendor.
+        message: the vendor's words; for a failed task the reason, wherever it stands.
+        created_at: UTC.
+        updated_at: UTC.
+        videos: the clips of a finished video task.
+        characters: the characters of a finished character task.
+        raw: the payload as it came.
+        deviations: one line for each difference from the contract, beginning with its JSON pointer.
+    """
+
+    id: str
+    state: TaskState
+    progress: int | None
+    action: TaskAction | None
+    message: str
+    created_at: datetime | None
+    updated_at: datetime | None
+    videos: tuple[Video, ...]
+    characters: tuple[Character, ...]
+    raw: Mapping[str, Any] = attrs.field(hash=False, repr=False)
+    _asked_for: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any], *, task_id: str | None = None) -> Self:
+        """Read a decoded answer, or the body of a webhook.
+
+        Raises:
+            APIStatusError: the payload is an envelope with a code from 400 to 599.
+            APIResponseError: the payload is no task.
+        """
+        body = find_task(payload)
+        if body is None:
+            raise not_a_task(payload)
+        data = _mapping(body.get("data"))
+        state = _state(body["state"])
+        return cls(
+            id=_identifier(body.get("id")) or task_id or "",
+            state=state,
+            progress=_progress(body.get("progress")),
+            action=TaskAction(action) if (action := _text(body.get("action"))) else None,
+            message=_reason(body, data) if state in FAILED_STATES else _text(body.get("message")),
+            created_at=_time(body.get("create_time")),
+            updated_at=_time(body.get("update_time")),
+            videos=tuple(Video(url) for url in _column(data.get("videos"), "url", _text)),
+            characters=tuple(Character(name) for name in _column(data.get("characters"), "id", _identifier)),
+            raw=payload,
+            asked_for=task_id,
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, task_id: str | None = None) -> Self:
+        """Read an answer as it came over the wire, or the body of a webhook.
+
+        Raises:
+            APIStatusError: the payload is an envelope with a code from 400 to 599.
+            APIResponseError: the text is no JSON, or no task.
+        """
+        try:
+            payload = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
+            raise APIResponseError("not JSON", body=shown[:BODY_LIMIT]) from error
+        return cls.from_payload(payload, task_id=task_id)
+
+    @property
+    def task_id(self) -> str:
+        """The id that was asked for; the payload's own where none was."""
+        return self._asked_for or self.id
+
+    @property
+    def is_succeeded(self) -> bool:
+        """Whether the vendor reports success; a clip may still be missing."""
+        return self.state in SUCCEEDED_STATES
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the vendor reports failure; the reason is in `message`."""
+        return self.state in FAILED_STATES
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the vendor is done with the task, well or not."""
+        return self.is_succeeded or self.is_failed
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a video or a character."""
+        return bool(self.videos or self.characters)
+
+    @cached_property
+    def deviations(self) -> tuple[str, ...]:
+        """One line for each difference between the payload and the contract, beginning with its JSON pointer."""
+        return tuple(f"{pointer}: {text}" for pointer, text, _ in self._differences())
+
+    @property
+    def model(self) -> VideoTask:
+        """The payload as the contract's own type.
+
+        Raises:
+            APIResponseError: the payload does not fit the contract.
+        """
+        for pointer, text, unfit in self._differences():
+            if unfit:
+                raise APIResponseError(f"task {self.id}: {pointer}: {text}", body=_shown(self.raw))
+        return VideoTask.from_dict(find_task(self.raw) or {})
+
+    def __str__(self) -> str:
+        progress = "" if self.progress is None else f" {self.progress}%"
+        line = f"{self.id}: {self.state.value} ({self.state.label}){progress}"
+        return "".join(character if character.isprintable() else " " for character in line)
+
+    def _differences(self) -> list[tuple[str, str, bool]]:
+        body = find_task(self.raw) or {}
+        found: list[tuple[str, str, bool]] = []
+        pointer = ""
+        if body is not self.raw:
+            pointer = "/data"
+            found.append((pointer, "the task stands inside an envelope", False))
+        if self.id != self.task_id:
+            found.append((f"{pointer}/id", f"is {self.id!r}, asked for was {self.task_id!r}", False))
+        return [*found, *differences(body, TASK_SCHEMA, pointer)]
+
+
+def find_task(payload: object) -> Mapping[str, Any] | None:
+    """Return the part of a payload that is a task: all of it, the `data` of an envelope, or nothing."""
+    if not isinstance(payload, Mapping):
+        return None
+    if _text(payload.get("state")):
+        return payload
+    inner = _mapping(payload.get("data"))
+    code = 0 if payload.get("code") is None else whole_number(payload["code"])
+    well = code is not None and (code == 0 or 200 <= code <= 299)
+    return inner if well and _text(inner.get("state")) else None
+
+
+def refusal_code(payload: object) -> int | None:
+    """Return the code of an envelope that refuses, from 400 to 599."""
+    if not isinstance(payload, Mapping) or find_task(payload) is not None:
+        return None
+    code = whole_number(payload.get("code"))
+    return code if code is not None and 400 <= code <= 599 else None
+
+
+def not_a_task(payload: object) -> DuomiError:
+    """Return the error that a payload without a task is."""
+    code = refusal_code(payload)
+    if code is None:
+        return APIResponseError("the payload is no task", body=_shown(payload))
+    message = vendor_message(payload)
+    return status_error_type(code)(f"code {code}: {message}".rstrip(": "), 200, code, message, _shown(payload))
+
+
+def vendor_message(payload: object) -> str:
+    """Return what an error's body says: `message`, `msg`, `error`, or `error.message`."""
+    if not isinstance(payload, Mapping):
+        return ""
+    inner = _mapping(payload.get("error")).get("message")
+    return _first(payload.get("message"), payload.get("msg"), payload.get("error"), inner)
+
+
+def note_deviations(task: Task) -> None:
+    """Log an undocumented state once, and every other deviation for those who debug."""
+    for line in task.deviations:
+        if line.partition(":")[0] in {"/state", "/data/state"}:
+            if line in _warned or len(_warned) >= _NAMES_KEPT:
+                continue
+            _warned.add(line)
+            log.warning("undocumented state: %s", line)
+        else:
+            log.debug("task %s deviates from the contract: %s", task.id, line)
+
+
+def _state(text: str) -> TaskState:
+    trimmed = text.strip()
+    return _SYNONYMS.get(trimmed.lower()) or TaskState(trimmed)
+
+
+def _progress(value: object) -> int | None:
+    if isinstance(value, str):
+        digits = _PERCENT.fullmatch("".join(value.split()))
+        value = int(digits[1]) if digits else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100 or value != int(value):
+        return None
+    return int(value)
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        value = int(value) if len(value) < 30 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    try:
+        return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS_FROM else value, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _reason(body: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    inner = _mapping(body.get("error")).get("message")
+    return _first(body.get("message"), body.get("error"), inner, data.get("description"), body.get("msg"))
+
+
+def _first(*values: object) -> str:
+    return next((text for value in values if (text := _text(value))), "")
+
+
+def _column(entries: object, key: str, read: Callable[[object], str]) -> list[str]:
+    if not isinstance(entries, list):
+        return []
+    return [text for entry in entries if isinstance(entry, Mapping) and (text := read(entry.get(key)))]
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _identifier(value: object) -> str:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def whole_number(value: object) -> int | None:
+    """Read a number, or a text of digits, as a whole number."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"\s*\d{1,9}\s*", value, re.ASCII) else None
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+    return int(value) if whole and isinstance(value, int | float) else None
+
+
+def _shown(payload: object) -> str:
+    return json.dumps(payload, ensure_ascii=False, default=str)[:BODY_LIMIT]

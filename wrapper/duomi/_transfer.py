@@ -1,0 +1,146 @@
+"""The two drivers of a download: they carry its flow's wishes out over httpx, and decide nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from duomi._download import Head, Open, Part, Pull, Run, Target, download_flow
+from duomi._http import AROUND, BROKEN, AsyncDriver, Caller, Driver, per_step
+from duomi._task import Task
+
+
+def _flow(caller: Caller, task: Task, target: Target) -> Part[list[Path]]:
+    caller.ensure_open()
+    return download_flow(task, target, lambda: caller.task_flow(task.task_id)(math.inf), AROUND, caller.settings.retry)
+
+
+def _run(wish: Run) -> OSError | None:
+    try:
+        wish.action()
+    except OSError as error:
+        return error
+    return None
+
+
+def download(driver: Driver, task: Task, target: Target) -> list[Path]:
+    """Save the videos of a task, with a client that has neither key nor cookies."""
+    flow = _flow(driver, task, target)
+    with httpx.Client(verify=driver.pools.tls) as client, _Incoming(client, driver.settings.timeout) as incoming:
+        answer: Any = None
+        try:
+            while True:
+                match flow.send(answer):
+                    case Open() as wish:
+                        answer = incoming.open(wish)
+                    case Pull():
+                        answer = incoming.pull()
+                    case Run() as wish:
+                        answer = _run(wish)
+                    case wish:
+                        answer = driver.carry_out(wish)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            flow.close()
+
+
+async def adownload(driver: AsyncDriver, task: Task, target: Target) -> list[Path]:
+    """Save the videos of a task, with a client that has neither key nor cookies; the disk has a thread of its own."""
+    import anyio  # noqa: PLC0415  (dear to import, and not needed by those who block)
+
+    flow = _flow(driver, task, target)
+    timeout = driver.settings.timeout
+    async with httpx.AsyncClient(verify=driver.pools.tls) as client, _AsyncIncoming(client, timeout) as incoming:
+        answer: Any = None
+        try:
+            while True:
+                match flow.send(answer):
+                    case Open() as wish:
+                        answer = await incoming.open(wish)
+                    case Pull():
+                        answer = await incoming.pull()
+                    case Run() as wish:
+                        answer = await anyio.to_thread.run_sync(_run, wish)
+                    case wish:
+                        answer = await driver.carry_out(wish)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            flow.close()
+
+
+class _Incoming:
+    """The one answer that is being read; `timeout` bounds the silence between two pieces."""
+
+    def __init__(self, client: httpx.Client, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._response: httpx.Response | None = None
+        self._pieces: Iterator[bytes] = iter(())
+
+    def open(self, wish: Open) -> Head | Exception:
+        self.close()
+        wish.request.extensions["timeout"] = per_step(self._timeout)
+        try:
+            self._response = self._client.send(wish.request, stream=True)
+        except BROKEN as error:
+            return error
+        self._pieces = self._response.iter_raw()
+        return Head(self._response.status_code, self._response.headers)
+
+    def pull(self) -> bytes | Exception | None:
+        try:
+            return next(self._pieces, None)
+        except BROKEN as error:
+            return error
+
+    def close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+
+    def __enter__(self) -> _Incoming:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class _AsyncIncoming:
+    """The async twin."""
+
+    def __init__(self, client: httpx.AsyncClient, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._response: httpx.Response | None = None
+        self._pieces: AsyncIterator[bytes]
+
+    async def open(self, wish: Open) -> Head | Exception:
+        await self.close()
+        wish.request.extensions["timeout"] = per_step(self._timeout)
+        try:
+            self._response = await self._client.send(wish.request, stream=True)
+        except BROKEN as error:
+            return error
+        self._pieces = self._response.aiter_raw()
+        return Head(self._response.status_code, self._response.headers)
+
+    async def pull(self) -> bytes | Exception | None:
+        try:
+            return await anext(self._pieces, None)
+        except BROKEN as error:
+            return error
+
+    async def close(self) -> None:
+        if self._response is not None:
+            await self._response.aclose()
+
+    async def __aenter__(self) -> _AsyncIncoming:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()

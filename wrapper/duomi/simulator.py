@@ -1,0 +1,140 @@
+"""The API in a box: for demos, and for tests of code that uses this package (extra: `simulator`)."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import attrs
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+from werkzeug.http import parse_range_header
+
+__all__ = ["EXAMPLE_ID", "Script", "Simulator"]
+
+EXAMPLE_ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
+CLIP = Path(__file__).with_name("simulator.mp4")
+
+_BEGAN = 1_762_000_000
+_TASKS = re.compile(r"/v1/videos/tasks/(.*)", re.DOTALL)
+_FILES = re.compile(r"/files/(.*)\.mp4", re.DOTALL)
+
+
+@attrs.frozen
+class Script:
+    """How one task goes, counted in looks, so that nothing depends on time.
+
+    Attributes:
+        pending: how many looks find it in the queue.
+        running: the progress, in percent, that the looks after those find.
+        outcome: what every look after those finds.
+        message: the reason of a failure, or what the vendor says of a success.
+    """
+
+    pending: int = 1
+    running: tuple[int, ...] = (10, 60)
+    outcome: Literal["video", "character", "error"] = "video"
+    message: str = ""
+
+
+class Simulator:
+    """Answers like the live API.
+
+    Args:
+        tasks: the scripts by task id; `None` knows the contract's example id alone.
+        api_key: the one key that is accepted; `None` accepts any.
+        answer: is asked first, and may misbehave: it returns a response, or `None` to have the request answered.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Script] | None = None,
+        *,
+        api_key: str | None = None,
+        answer: Callable[[Request], Response | None] | None = None,
+    ) -> None:
+        self.tasks = {EXAMPLE_ID: Script()} if tasks is None else dict(tasks)
+        self._api_key = api_key
+        self._answer = answer
+        self._looks: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        """Serve on a free port of 127.0.0.1, and yield the base URL."""
+        server = HTTPServer(host="127.0.0.1", threaded=True)
+        server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self.respond)
+        with server:
+            yield server.url_for("").rstrip("/")
+
+    def looks(self, task_id: str) -> int:
+        """Return how often a task was asked for."""
+        with self._lock:
+            return self._looks.get(task_id, 0)
+
+    def respond(self, request: Request) -> Response:
+        """Answer one request."""
+        scripted = self._answer(request) if self._answer is not None else None
+        if scripted is not None:
+            return scripted
+        if clip := _FILES.fullmatch(request.path):
+            return self._clip(request) if clip[1] in self.tasks else Response("no such file", 404)
+        if request.method != "GET" or not (task := _TASKS.fullmatch(request.path)):
+            return _json({"message": "not found"}, 404)
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        if not key or (self._api_key is not None and key != self._api_key):
+            return _json({"code": 403, "msg": "no permission"})
+        if task[1] not in self.tasks:
+            return _json({"code": 404, "msg": "not found"})
+        with self._lock:
+            look = self._looks[task[1]] = self._looks.get(task[1], 0) + 1
+        return _json(self.payload(task[1], look, request.host_url.rstrip("/")))
+
+    def payload(self, task_id: str, look: int, base_url: str) -> dict[str, Any]:
+        """Return what the API says of a task at its first, second, ... look."""
+        script = self.tasks[task_id]
+        step = look - script.pending
+        state, progress, data = "pending", 0, {"videos": []}
+        message = ""
+        if 0 < step <= len(script.running):
+            state, progress = "running", script.running[step - 1]
+        elif step > 0:
+            message = script.message
+            state, progress = ("error", 0) if script.outcome == "error" else ("succeeded", 100)
+            if script.outcome == "video":
+                data = {"videos": [{"url": f"{base_url}/files/{quote(task_id, safe='')}.mp4"}]}
+            elif script.outcome == "character":
+                data = {"characters": [{"id": f"character.{sha256(task_id.encode()).hexdigest()[:8]}"}]}
+        return {
+            "id": task_id,
+            "state": state,
+            "data": data,
+            "progress": progress,
+            "create_time": _BEGAN,
+            "update_time": _BEGAN + look,
+            "message": message,
+            "action": "characters" if script.outcome == "character" else "generate",
+        }
+
+    def _clip(self, request: Request) -> Response:
+        content = CLIP.read_bytes()
+        etag = f'"{sha256(content).hexdigest()[:16]}"'
+        headers = {"Content-Type": "video/mp4", "ETag": etag, "Accept-Ranges": "bytes"}
+        wanted = parse_range_header(request.headers.get("Range"))
+        whole = request.headers.get("If-Range", etag) != etag
+        span = None if wanted is None or whole else wanted.range_for_length(len(content))
+        if span is None:
+            return Response(content, 200, headers)
+        headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{len(content)}"
+        return Response(content[span[0] : span[1]], 206, headers)
+
+
+def _json(payload: Mapping[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(payload, ensure_ascii=False), status, content_type="application/json")
