@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    from contract import generation  # noqa: PLC0415
+    from contract import generation  # noqa: PLC0415  (each command loads what it needs)
 
     generation.check_tools(ROOT)
     package = ROOT / "generated" / generation.PACKAGE
@@ -27,6 +27,16 @@ def _generate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> int:
+    from contract.check import check  # noqa: PLC0415  (as above)
+    from contract.generation import load_named  # noqa: PLC0415  (as above)
+
+    lines = list(check(load_named(ROOT, arguments.spec), arguments.generated))
+    for line in lines:
+        print(line)
+    return 1 if lines else 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m contract", description=__doc__)
@@ -36,6 +46,10 @@ def main(argv: list[str] | None = None) -> int:
         "--check", action="store_true", help="change nothing; exit 1 and a diff where generated/ is stale"
     )
     generate.set_defaults(run=_generate)
+    check = commands.add_parser("check", help="hold a generated package against the contract; a line per difference")
+    check.add_argument("--spec", type=Path, default=ROOT / "openapi.yaml", metavar="F")
+    check.add_argument("--generated", type=Path, default=ROOT / "generated", metavar="DIR", help="holds duomi_api")
+    check.set_defaults(run=_check)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))

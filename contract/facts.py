@@ -56,7 +56,8 @@ def compare(old: Facts, new: Facts) -> Iterator[Difference]:
         before, after = old.values.get((name, aspect)), new.values.get((name, aspect))
         if before == after:
             continue
-        place = (new.places.get(name) if after is not None else None) or old.places.get(name) or new.places[name]
+        known = [facts.places[name] for facts in (new, old) if name in facts.places]
+        place = next((candidate for candidate in known if candidate.pointer), known[0])
         one_sided = (name, "is") not in old.values or (name, "is") not in new.values
         if (one_sided and aspect != "is") or not (place.parent in old.places and place.parent in new.places):
             continue
@@ -104,7 +105,7 @@ def _operation(document: dict[str, Any], facts: Facts, path: str, method: str, o
         deprecated=operation.get("deprecated", False),
         status=operation.get("x-apifox-status"),
         operationId=operation.get("operationId"),
-        text=_text(operation) + [*operation.get("tags", [])],
+        text=[*_text(operation), *operation.get("tags", [])],
     )  # fmt: skip
     for parameter, where in parameters(document, path, operation, pointer):
         place = f"{name} {parameter['in']} parameter {parameter['name']}"

@@ -3,14 +3,13 @@
 import ast
 import difflib
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +28,9 @@ MODULES = ("__init__.py", "client.py", "errors.py", "types.py", "models/__init__
 
 def check_tools(root: Path) -> None:
     """Refuse tools of another version than the pinned ones, since they would write other bytes."""
-    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (root / "requirements/dev.txt").read_text(encoding="utf-8"), re.M))
+    pins = dict(
+        re.findall(r"^([\w.-]+)==([^\s;]+)", (root / "requirements/dev.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     for tool in ("openapi-python-client", "ruff"):
         path = shutil.which(tool)
         if path is None:
@@ -137,7 +138,7 @@ def _text(path: Path) -> str | None:
 
 
 @contextmanager
-def transaction(root: Path) -> Iterator[Path]:
+def transaction(root: Path) -> Generator[Path]:
     """Hand out a scratch folder on the tree's own disk; what `replace` moved is moved back if anything fails."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -163,10 +164,10 @@ def replace(pairs: list[tuple[Path, Path]], scratch: Path) -> None:
         for number, (new, place) in enumerate(pairs):
             kept = scratch / f"kept-{number}" if place.exists() else None
             if kept is not None:
-                os.replace(place, kept)
+                place.replace(kept)
             moved.append((place, kept))
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(new, place)
+            new.replace(place)
     except OSError:
         for place, kept in reversed(moved):
             if place.is_dir():
@@ -174,7 +175,7 @@ def replace(pairs: list[tuple[Path, Path]], scratch: Path) -> None:
             else:
                 place.unlink(missing_ok=True)
             if kept is not None:
-                os.replace(kept, place)
+                kept.replace(place)
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)

@@ -1,6 +1,6 @@
 """Ask the generator itself which classes and modules it makes of a contract, before it writes any."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class _Overrides(dict[str, ClassOverride]):
 
 
 @contextmanager
-def _labels_recorded() -> Iterator[dict[str, dict[str, str]]]:
+def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
     """Collect the labels that stand beside each enum: the generator keeps the enum, and drops `x-apifox-enum`."""
     labels: dict[str, dict[str, str]] = {}
     original = EnumProperty.build
@@ -83,7 +83,7 @@ def names(document: dict[str, Any], config_path: Path) -> Names:
     if errors:
         raise ContractError(f"openapi.yaml: the generator would leave something out: {_line(errors[0])}")
     if overrides.unused:
-        raise ContractError(f"generator.yaml: class_overrides: {sorted(overrides.unused)[0]} matches no class")
+        raise ContractError(f"generator.yaml: class_overrides: {min(overrides.unused)} matches no class")
     endpoints = tuple(
         f"{tag}/{PythonIdentifier(endpoint.name, config.field_prefix)}"
         for tag, collection in data.endpoint_collections_by_tag.items()

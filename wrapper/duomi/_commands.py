@@ -111,7 +111,9 @@ def demo(*, json: Json = False) -> None:
     try:
         from duomi._demo import simulated  # noqa: PLC0415  (the simulator is an extra)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f'{error.name} is missing; install the extra: pip install "duomi[simulator]"') from error
+        raise ConfigurationError(
+            f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'
+        ) from error
     with simulated() as (client, task_ids):
         job = _Job(client, task_ids, Target("demo", "replace"), Screen(json=json), ["duomi", "demo"], resumable=False)
         job.endings.update(asyncio.run(_follow(job)))
@@ -185,7 +187,9 @@ async def _follow_one(job: _Job, task_id: str) -> None:
 
 def run() -> int:
     """Run one command, and return its exit code."""
-    logging.basicConfig(level=logging.WARNING, format="duomi: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("duomi: %(message)s"))
+    logging.getLogger("duomi").addHandler(handler)
     try:
         app(standalone_mode=True)
     except SystemExit as end:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from duomi._client import AsyncDuomi
@@ -23,9 +24,11 @@ SCRIPTS = {
 
 
 @contextmanager
-def simulated() -> Iterator[tuple[AsyncDuomi, list[str]]]:
+def simulated() -> Generator[tuple[AsyncDuomi, list[str]]]:
     """Serve three tasks that look like life, and yield a client for them."""
     # The demo talks to this machine alone, so no proxy may stand between.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    logging.getLogger("duomi").setLevel(logging.ERROR)
     with Simulator(SCRIPTS, api_key=KEY).serve() as base_url:
         yield AsyncDuomi(KEY, base_url=base_url, polling=Polling(interval=INTERVAL)), list(SCRIPTS)

@@ -136,7 +136,8 @@ class Memory:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Memory:
         """Read what `to_json` wrote."""
-        return cls(**{**values, "seen": tuple(Observation(*look) for look in values["seen"])})
+        rest = {name: value for name, value in values.items() if name != "seen"}
+        return cls(seen=tuple(Observation(*look) for look in values["seen"]), **rest)
 
     def with_task(self, at: float, task: Task) -> Memory:
         """Return the memory after a look that succeeded."""

@@ -343,7 +343,7 @@ class AsyncShell(httpx.AsyncClient):
 class Api(duomi_api.Client):
     """The generated client on our shell; it serves the functions of one kind, and refuses the other."""
 
-    _shell: Shell | AsyncShell = attrs.field(kw_only=True)
+    _shell: Shell | AsyncShell = attrs.field(kw_only=True, alias="shell")
 
     def get_httpx_client(self) -> httpx.Client:
         """Return the shell that the generated `sync*` functions send with."""
@@ -357,15 +357,15 @@ class Api(duomi_api.Client):
             return self._shell
         raise ConfigurationError("Duomi.api serves the generated sync functions; for asyncio use AsyncDuomi.api")
 
-    def with_headers(self, headers: dict[str, str]) -> Self:
+    def with_headers(self, headers: dict[str, str]) -> Self:  # noqa: ARG002  (the generated signature)
         """Refuse: a copy would send without them, or without the key."""
         raise _fixed("headers")
 
-    def with_cookies(self, cookies: dict[str, str]) -> Self:
+    def with_cookies(self, cookies: dict[str, str]) -> Self:  # noqa: ARG002  (the generated signature)
         """Refuse: a copy would send without them, or without the key."""
         raise _fixed("cookies")
 
-    def with_timeout(self, timeout: httpx.Timeout) -> Self:
+    def with_timeout(self, timeout: httpx.Timeout) -> Self:  # noqa: ARG002  (the generated signature)
         """Refuse: a copy would send without it, or without the key."""
         raise _fixed("a timeout")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ class Screen:
         self._err.print(Text(plain(text)), soft_wrap=True)
 
     @contextmanager
-    def bars(self, task_ids: Sequence[str]) -> Iterator[None]:
+    def bars(self, task_ids: Sequence[str]) -> Generator[None]:
         """Show a bar for each task, where stderr is a terminal."""
         self._bars = {i: self._progress.add_task(plain(i), total=100, state="") for i in task_ids}
         with self._progress:
@@ -123,7 +123,11 @@ class Screen:
         table = Table.grid(padding=(0, 2))
         progress = "" if task.progress is None else f"{task.progress}%"
         rows = [("id", task.id), ("state", _label(task)), ("progress", progress), ("action", task.action or "")]
-        rows += [("message", task.message), ("created", _moment(task.created_at)), ("updated", _moment(task.updated_at))]
+        rows += [
+            ("message", task.message),
+            ("created", _moment(task.created_at)),
+            ("updated", _moment(task.updated_at)),
+        ]
         rows += [("video", video.url) for video in task.videos]
         rows += [("character", character.id) for character in task.characters]
         table.add_column(style="dim")

@@ -7,7 +7,7 @@ from duomi_api.contract import SCHEMAS
 
 TASK_SCHEMA: Mapping[str, Any] = SCHEMAS["GET /v1/videos/tasks/{task_id}"]["200"]
 
-_NAMES = {list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+_NAMES: Mapping[type, str] = {list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 def differences(value: object, schema: Mapping[str, Any], pointer: str) -> Iterator[tuple[str, str, bool]]:

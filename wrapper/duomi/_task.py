@@ -79,7 +79,7 @@ class Task:
     videos: tuple[Video, ...]
     characters: tuple[Character, ...]
     raw: Mapping[str, Any] = attrs.field(hash=False, repr=False)
-    _asked_for: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)
+    _asked_for: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True, alias="asked_for")
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any], *, task_id: str | None = None) -> Self:

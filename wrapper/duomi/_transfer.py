@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -103,7 +103,7 @@ class _Incoming:
         if self._response is not None:
             self._response.close()
 
-    def __enter__(self) -> _Incoming:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -139,7 +139,7 @@ class _AsyncIncoming:
         if self._response is not None:
             await self._response.aclose()
 
-    async def __aenter__(self) -> _AsyncIncoming:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:

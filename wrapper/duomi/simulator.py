@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -67,7 +67,7 @@ class Simulator:
         self._lock = threading.Lock()
 
     @contextmanager
-    def serve(self) -> Iterator[str]:
+    def serve(self) -> Generator[str]:
         """Serve on a free port of 127.0.0.1, and yield the base URL."""
         server = HTTPServer(host="127.0.0.1", threaded=True)
         server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self.respond)

@@ -1,0 +1,42 @@
+# `make demo` and `make test` set everything up by themselves.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: setup demo test test-all lint generate requirements
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	duomi demo
+
+lint: setup
+	./generate.sh --check
+	python -m contract check
+	ruff check .
+	ruff format --check .
+	mypy
+	basedpyright
+
+test: lint
+	coverage run -m pytest -q
+	coverage report
+
+test-all: setup
+	python -m pytest -q -m slow
+
+generate: setup
+	./generate.sh
+
+# Compiles the pinned requirements; it writes no addresses.
+requirements: setup
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  -o requirements/dev.txt requirements/dev.in
