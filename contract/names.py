@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from openapi_python_client import Config
-from openapi_python_client.config import ClassOverride, ConfigFile, MetaType
+from openapi_python_client.config import ClassOverride, Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError
 from openapi_python_client.parser.properties import EnumProperty
@@ -50,11 +49,11 @@ def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
             labels.setdefault(prop.class_info.name, {}).update(table)
         return prop, schemas
 
-    EnumProperty.build = build  # pyright: ignore[reportAttributeAccessIssue]
+    EnumProperty.build = build  # type: ignore[method-assign]  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield labels
     finally:
-        EnumProperty.build = original  # pyright: ignore[reportAttributeAccessIssue]
+        EnumProperty.build = original  # type: ignore[method-assign]
 
 
 def label_table(entries: Any) -> dict[str, str]:

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext import parse
+from jsonpath_ng.ext.parser import parse
 from oas_patch.overlay import apply_overlay
 
 from contract.document import ContractError

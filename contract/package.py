@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import datetime
+import datetime as dt
 import enum
 import importlib
 import inspect
@@ -15,6 +15,7 @@ import types
 import typing
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ PLAIN = "x{}x"
 NASTY = ("a/b?c#d", "a b", "%2F", "é", "a&b=c", "a;b", "a:b@c", "~a+b,c")
 REGISTERED = tuple(status.value for status in HTTPStatus if status >= 200)
 PYTHON_TYPES: Mapping[Any, str] = {
-    str: "string", int: "integer", float: "number", bool: "boolean", datetime.datetime: "string date-time",
-    datetime.date: "string date", uuid.UUID: "string uuid", Any: "any", type(None): "null",
+    str: "string", int: "integer", float: "number", bool: "boolean", dt.datetime: "string date-time",
+    dt.date: "string date", uuid.UUID: "string uuid", Any: "any", type(None): "null",
 }  # fmt: skip
 
 
@@ -78,6 +79,7 @@ class Capture:
     requests: list[httpx.Request] = attrs.field(factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Take a request, as httpx.MockTransport hands it over."""
         request.read()
         self.requests.append(request)
         return httpx.Response(self.status, content=self.content, headers={"content-type": self.media, "x-kept": "1"})
@@ -105,15 +107,16 @@ def wire(request: httpx.Request) -> dict[str, Any]:
 
 def pythonic(value: Any, hint: Any) -> Any:
     """Turn a JSON value into what a generated function wants."""
+    text = str(value)
     for member in _members(hint):
         if isinstance(member, type) and issubclass(member, enum.Enum):
             return member(value)
         if isinstance(member, type) and isinstance(value, Mapping) and hasattr(member, "from_dict"):
             return member.from_dict(value)
-        if member in {datetime.datetime, datetime.date}:
-            return member.fromisoformat(value)
+        if member in {dt.datetime, dt.date}:
+            return member.fromisoformat(text)
         if member is uuid.UUID:
-            return uuid.UUID(value)
+            return uuid.UUID(text)
         if typing.get_origin(member) is list and isinstance(value, list):
             return [pythonic(item, typing.get_args(member)[0]) for item in value]
     return value
@@ -231,7 +234,7 @@ def expected_client_options() -> dict[str, Any]:
     for name, key in (("Client", {}), ("AuthenticatedClient", {"Authorization": "Bearer t"})):
         for getter in ("get_httpx_client", "get_async_httpx_client"):
             for label, options in (("default", plain), ("given", given)):
-                expected[f"{name}.{getter} {label}"] = options | {"headers": options["headers"] | key}
+                expected[f"{name}.{getter} {label}"] = {**options, "headers": {**options["headers"], **key}}
     return expected
 
 
@@ -306,7 +309,7 @@ class _Reader:
             response, _ = resolve(self.document, holder, "")
             codes = _codes(str(status))
             documented |= set(codes)
-            media, content = next(iter((response.get("content") or {}).items()), ("", {}))
+            media, content = next(iter((response.get("content") or {"": {}}).items()))
             place = f"{name} response {status}"
             if "schema" not in content:
                 self.facts.add(place, name, "", "response", **{"is": "response"})
@@ -403,7 +406,7 @@ def _enum_facts(member: type[enum.Enum]) -> dict[str, Any]:
     labels = {item.value: getattr(item, "label", None) for item in member}
     try:
         stranger = member("not in the contract")
-        opened = stranger == "not in the contract" and stranger not in list(member)
+        opened = stranger.value == "not in the contract" and stranger not in list(member)
     except ValueError:
         opened = False
     return {
@@ -449,11 +452,14 @@ class _Model:
                 reads=self._read_into(full, name, child),
                 writes=self._written_as(full, name, child),
             )
-            decoded = self._attempt(lambda name=field.name: getattr(self.cls.from_dict(full), name))
+            decoded = self._attempt(partial(self._read, full, field.name))
             facts.add(inner, place, "", "", decoded=_decoded(decoded, hints[field.name]))
             self.reader.value(inner, place, child, hints[field.name])
         for field in fields.values():
             facts.add(f"{place}.{field.name}", place, "", "", **{"is": "field"})
+
+    def _read(self, full: dict[str, Any], name: str) -> Any:
+        return getattr(self.cls.from_dict(full), name)
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
         try:

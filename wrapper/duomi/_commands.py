@@ -46,7 +46,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it)
 
 @app.callback()
 def _main(
-    version: Annotated[
+    version: Annotated[  # noqa: FBT002  (as above)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:

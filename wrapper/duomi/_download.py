@@ -198,7 +198,7 @@ class _Clip:
         for _ in range(REDIRECTS + 1):
             if url.scheme == "http":
                 log.warning("%s comes over http, where anybody on the way may change it", self.path.name)
-            answer = yield Open(self._request(url))
+            answer: Head | Exception = yield Open(self._request(url))
             if isinstance(answer, Exception):
                 if isinstance(answer, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.InvalidURL):
                     raise self.error(_say(answer)) from answer

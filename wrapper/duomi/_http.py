@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Wish = TypeVar("Wish")
-ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
+ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
 
 CONNECT: Final = 5.0
 CONNECTIONS_PER_POOL: Final = 4
@@ -183,7 +183,8 @@ class Driver(Caller):
             while True:
                 wish = flow.send(self.carry_out(wish))
         except StopIteration as end:
-            return unwrap(end.value)
+            answer: T | Problem = end.value
+            return unwrap(answer)
 
     def watch(self, flow: WatchFlow) -> Iterator[Task]:
         """Drive a flow, and yield what it shows."""
@@ -250,7 +251,8 @@ class AsyncDriver(Caller):
             while True:
                 wish = flow.send(await self.carry_out(wish))
         except StopIteration as end:
-            return unwrap(end.value)
+            answer: T | Problem = end.value
+            return unwrap(answer)
 
     async def watch(self, flow: WatchFlow) -> AsyncIterator[Task]:
         """Drive a flow, and yield what it shows."""

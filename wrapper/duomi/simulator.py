@@ -101,7 +101,8 @@ class Simulator:
         """Return what the API says of a task at its first, second, ... look."""
         script = self.tasks[task_id]
         step = look - script.pending
-        state, progress, data = "pending", 0, {"videos": []}
+        state, progress = "pending", 0
+        data: dict[str, list[dict[str, str]]] = {"videos": []}
         message = ""
         if 0 < step <= len(script.running):
             state, progress = "running", script.running[step - 1]

@@ -1,0 +1,338 @@
+"""The clients over a real socket: every promise once for sync, asyncio and trio."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pickle
+from typing import Any
+
+import httpx
+import pytest
+from duomi_api.api.videos import get_video_task
+from werkzeug import Response
+
+import duomi
+from duomi import (
+    APIConnectionError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncDuomi,
+    AuthenticationError,
+    ConfigurationError,
+    DownloadError,
+    Duomi,
+    DuomiError,
+    NotFoundError,
+    Polling,
+    RateLimitError,
+    Retry,
+    ServerError,
+    Task,
+    TaskFailedError,
+    TaskState,
+    TaskTimeoutError,
+)
+from tests_support import KEY, Caller, Server, payload
+
+ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
+
+
+def test_get_task_sends_the_bare_key(call: Caller, server: Server) -> None:
+    """A look is one GET with the bare key, our name, and an id that is one path segment."""
+    server.replies = [payload("running")]
+
+    task = call("get_task", "a/b?c#d")
+
+    (request,) = server.requests
+    assert request.environ["REQUEST_URI"] == "/v1/videos/tasks/a%2Fb%3Fc%23d"
+    assert request.headers["Authorization"] == KEY
+    assert request.headers["User-Agent"] == f"duomi/{duomi.__version__} python-httpx/{httpx.__version__}"
+    assert request.headers["Accept-Encoding"] == "gzip, deflate"
+    assert task.progress == 45
+
+
+@pytest.mark.parametrize("trouble", [502, 520, 599, 408, 425, 429, Response("<html>", 200), Response("", 200), {}, []])
+def test_what_passes_is_asked_again(call: Caller, server: Server, trouble: Any) -> None:
+    """Trouble that passes costs an attempt and nothing else."""
+    server.replies = [trouble, payload("running")]
+
+    assert call("get_task", ID).state is TaskState.RUNNING
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [(400, APIStatusError), (401, AuthenticationError), (404, NotFoundError), (302, APIStatusError),
+     (payload("envelope-404"), NotFoundError)],
+)  # fmt: skip
+def test_what_does_not_pass_is_asked_once(call: Caller, server: Server, reply: Any, kind: type[DuomiError]) -> None:
+    """A refusal is not repeated, and is told with the vendor's words."""
+    server.replies = [reply]
+
+    with pytest.raises(kind) as caught:
+        call("get_task", ID)
+
+    assert type(caught.value) is kind
+    assert len(server.requests) == 1
+    assert f"GET /v1/videos/tasks/{ID}" in str(caught.value)
+    assert type(caught.value)(*caught.value.args) == caught.value
+    assert pickle.loads(pickle.dumps(caught.value)) == caught.value
+
+
+def test_attempts_are_counted(call: Caller, server: Server) -> None:
+    """`attempts` counts the first one, too, and the last error comes out."""
+    server.replies = [503]
+
+    with pytest.raises(ServerError):
+        call("get_task", ID, options={"retry": Retry(attempts=3, backoff=0)})
+
+    assert len(server.requests) == 3
+
+
+def test_a_long_retry_after_ends_the_retries(call: Caller, server: Server) -> None:
+    """A pause that is too long is handed to the caller."""
+    server.replies = [Response("{}", 429, {"Retry-After": "3600"})]
+
+    with pytest.raises(RateLimitError) as caught:
+        call("get_task", ID)
+
+    assert caught.value.retry_after == 3600
+    assert len(server.requests) == 1
+
+
+def test_nobody_listening_is_a_connection_error(call: Caller) -> None:
+    """A refused connection is an APIConnectionError."""
+    with pytest.raises(APIConnectionError):
+        call("get_task", ID, options={"base_url": "http://127.0.0.1:1"})
+
+
+def test_a_slow_answer_times_out(call: Caller, server: Server) -> None:
+    """`timeout` bounds an attempt."""
+    import time
+
+    def slow(_request: Any) -> Response:
+        time.sleep(0.4)
+        return Response("{}")
+
+    server.replies = [slow]
+
+    with pytest.raises(APITimeoutError):
+        call("get_task", ID, options={"timeout": 0.1, "retry": Retry(attempts=1)})
+
+
+def test_wait_shows_each_change(call: Caller, server: Server) -> None:
+    """`on_update` is called with each change, and the finished task comes back."""
+    server.replies = [payload("pending"), payload("running"), payload("running"), 502, payload("succeeded")]
+    seen: list[Task] = []
+
+    task = call("wait", ID, on_update=seen.append)
+
+    assert [look.state.value for look in seen] == ["pending", "running", "succeeded"]
+    assert task == seen[-1]
+    assert task.is_succeeded
+
+
+def test_watch_yields_a_failure_and_wait_raises_it(call: Caller, server: Server) -> None:
+    """A failed task is the end of a watch, and an error of a wait."""
+    server.replies = [payload("error-message")]
+
+    assert call("watch", ID)[-1].is_failed
+    with pytest.raises(TaskFailedError, match="guardrails") as caught:
+        call("wait", ID)
+    assert caught.value.task is not None
+    assert caught.value.task.message.startswith("This content")
+    assert pickle.loads(pickle.dumps(caught.value)) == caught.value
+
+
+def test_wait_ends_at_its_deadline(call: Caller, server: Server) -> None:
+    """A wait that takes too long says that the task goes on, and how to resume."""
+    server.replies = [payload("running")]
+
+    with pytest.raises(TaskTimeoutError, match=f"duomi wait {ID}") as caught:
+        call("wait", ID, timeout=0.2)
+
+    assert caught.value.task is not None
+    assert caught.value.task.progress == 45
+
+
+def test_strict_turns_deviations_into_errors(call: Caller, server: Server) -> None:
+    """With `strict=True` what deviates is an error, at once."""
+    server.replies = [payload("pending")]
+
+    with pytest.raises(APIResponseError, match="/data"):
+        call("wait", ID, options={"strict": True})
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("task_id", ["", " ", ".", "..", "a\nb", "\ud800", 7, None])
+def test_bad_ids_never_leave(call: Caller, server: Server, task_id: Any) -> None:
+    """An id that cannot be a path segment is refused before anything is sent."""
+    server.replies = [payload("running")]
+
+    for method in ("get_task", "wait", "watch"):
+        with pytest.raises(ConfigurationError):
+            call(method, task_id)
+    assert server.requests == []
+
+
+def test_generated_functions_have_the_retries(call: Caller, server: Server) -> None:
+    """The generated functions on `api` get the key, the retries and the typed errors."""
+    server.replies = [502, 520, payload("succeeded")]
+
+    model = call.with_api(
+        lambda client: get_video_task.sync(ID, client=client.api),
+        lambda client: get_video_task.asyncio(ID, client=client.api),
+    )
+
+    assert model.to_dict() == payload("succeeded")
+    assert [request.headers["Authorization"] for request in server.requests] == [KEY] * 3
+
+
+def test_a_post_is_sent_once(call: Caller, server: Server) -> None:
+    """A POST that was answered 502 might have bought something, and is not sent again."""
+    server.replies = [502, payload("succeeded")]
+
+    with pytest.raises(ServerError):
+        call.with_api(
+            lambda client: client.api.get_httpx_client().request(method="post", url="/v1/videos", json={}),
+            lambda client: client.api.get_async_httpx_client().request(method="post", url="/v1/videos", json={}),
+        )
+
+    assert len(server.requests) == 1
+
+
+def test_a_post_that_was_rate_limited_is_sent_again(call: Caller, server: Server) -> None:
+    """A 429 did nothing, so even a POST is repeated."""
+    server.replies = [429, payload("succeeded")]
+
+    call.with_api(
+        lambda client: client.api.get_httpx_client().request(method="post", url="/v1/videos", json={}),
+        lambda client: client.api.get_async_httpx_client().request(method="post", url="/v1/videos", json={}),
+    )
+
+    assert len(server.requests) == 2
+
+
+def test_the_key_goes_to_the_api_alone(call: Caller, server: Server) -> None:
+    """The shell refuses another host, the other kind of function, and copies without the key."""
+    with pytest.raises(ConfigurationError):
+        call.with_api(
+            lambda client: client.api.get_httpx_client().get("http://127.0.0.2:1/"),
+            lambda client: client.api.get_async_httpx_client().get("http://127.0.0.2:1/"),
+        )
+    with Duomi(KEY) as client, pytest.raises(ConfigurationError):
+        client.api.get_async_httpx_client()
+    for attempt in (AsyncDuomi(KEY).api.get_httpx_client, lambda: client.api.with_headers({}),
+                    lambda: client.api.with_cookies({}), lambda: client.api.with_timeout(httpx.Timeout(1))):  # fmt: skip
+        with pytest.raises(ConfigurationError):
+            attempt()
+
+
+def test_a_closed_client_refuses(server: Server) -> None:
+    """After `close` nothing is sent."""
+    client = Duomi(KEY, base_url=server.url)
+    client.close()
+
+    for attempt in (lambda: client.get_task(ID), lambda: client.wait(ID), client.__enter__):
+        with pytest.raises(ConfigurationError, match="closed"):
+            attempt()
+
+
+def test_the_callers_own_client_is_used_and_left_open(server: Server) -> None:
+    """Requests go through the caller's client, with its headers, and it is not closed."""
+    server.replies = [payload("running")]
+    own = httpx.Client(headers={"X-Mine": "1"})
+
+    with Duomi(KEY, base_url=server.url, http_client=own) as client:
+        client.get_task(ID)
+
+    assert server.requests[0].headers["X-Mine"] == "1"
+    assert server.requests[0].headers["User-Agent"].startswith("duomi/")
+    assert not own.is_closed
+    own.close()
+
+
+@pytest.mark.parametrize("key", ["", "  ", "a\nb", "schlüssel", "\x00"])
+def test_bad_keys_are_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that cannot be a header is refused, and so is none."""
+    monkeypatch.delenv("DUOMI_API_KEY", raising=False)
+
+    for given in (key, None):
+        with pytest.raises(ConfigurationError):
+            Duomi(given)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", " ", "duomiapi.com", "ftp://duomiapi.com", "https://", "https://user:s3cret@duomiapi.com", "http://duomiapi.com",
+     "https://h/?a=b", "https://h:99999999/", "http://127.0.0.1.evil.example"],
+)  # fmt: skip
+def test_bad_base_urls_are_refused(url: str) -> None:
+    """A base URL that is none, or would give the key away, is refused without repeating a password."""
+    with pytest.raises(ConfigurationError) as caught:
+        Duomi(KEY, base_url=url)
+
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
+def test_a_trailing_v1_is_dropped(server: Server, ending: str) -> None:
+    """People configure the base URL with `/v1` and without."""
+    server.replies = [payload("running")]
+
+    with Duomi(KEY, base_url=server.url + ending) as client:
+        client.get_task(ID)
+
+    assert server.requests[0].path == f"/v1/videos/tasks/{ID}"
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, "5", True])
+def test_bad_settings_are_refused(value: Any) -> None:
+    """A setting that is no number of seconds is refused."""
+    for make in (
+        lambda: Retry(backoff=value), lambda: Retry(attempts=value if value != "5" else 0),
+        lambda: Polling(interval=value), lambda: Polling(stall=value), lambda: Duomi(KEY, timeout=value),
+    ):  # fmt: skip
+        if value is True or make:
+            with pytest.raises(ConfigurationError):
+                make()
+
+
+def test_the_key_is_in_no_repr() -> None:
+    """No representation of a client or of its parts shows the key."""
+    client = Duomi(KEY)
+
+    shown = repr(client) + repr(client.driver.settings) + repr(client.api) + repr(vars(client.driver))
+    assert KEY not in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(client.driver.settings.auth)
+
+
+def test_the_twins_have_the_same_signatures() -> None:
+    """`Duomi` and `AsyncDuomi` have the same names and the same arguments."""
+    names = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+    sync = {n: m for n, m in vars(Duomi).items() if inspect.isfunction(m)}
+    asynchronous = {names.get(n, n): m for n, m in vars(AsyncDuomi).items() if inspect.isfunction(m)}
+
+    assert sync.keys() == asynchronous.keys()
+    for name, method in sync.items():
+        ours, theirs = inspect.signature(method), inspect.signature(asynchronous[name])
+        assert [(p.name, p.kind, p.default) for p in ours.parameters.values()] == [
+            (p.name, p.kind, p.default) for p in theirs.parameters.values()
+        ]
+
+
+def test_what_is_exported_can_be_imported() -> None:
+    """`__all__` is what the package root offers, and nothing else."""
+    public = {name for name in vars(duomi) if not name.startswith("_")} | {"__version__"}
+
+    assert public == set(duomi.__all__)
+
+
+def test_unfinished_failed_and_empty_tasks_are_not_downloaded(call: Caller) -> None:
+    """Only a finished task with a video has a clip."""
+    for name in ("running", "error-message", "characters"):
+        with pytest.raises(DownloadError):
+            call("download", Task.from_payload(payload(name)))
