@@ -1,103 +1,24 @@
-"""What the tests share: a client of each kind behind one face, and a server that answers by script."""
+"""Fixtures: a server that answers by script, and a client of each kind behind one face."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import anyio
 import pytest
+from harness import Caller, Server
 from pytest_httpserver import HTTPServer
-from werkzeug import Request, Response
-
-from duomi import AsyncDuomi, Duomi, Polling, Retry
-
-KEY = "sk-test-0123456789"
-QUICK = Retry(backoff=0.0)
-POLLING = Polling(interval=0.01, timeout=5.0)
-PAYLOADS = Path(__file__).parent / "payloads"
-
-
-def payload(name: str) -> Any:
-    """Return one of the re-typed answers of the live API."""
-    return json.loads((PAYLOADS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-class Caller:
-    """Calls a method by name on a fresh client: sync, asyncio or trio, one and the same to a test."""
-
-    def __init__(self, kind: str, base_url: str) -> None:
-        self.kind = kind
-        self.base_url = base_url
-
-    def options(self, given: dict[str, Any]) -> dict[str, Any]:
-        return {"base_url": self.base_url, "retry": QUICK, "polling": POLLING} | given
-
-    def __call__(self, method: str, *arguments: Any, options: dict[str, Any] | None = None, **keywords: Any) -> Any:
-        given = self.options(options or {})
-        if self.kind == "sync":
-            with Duomi(KEY, **given) as client:
-                result = getattr(client, method)(*arguments, **keywords)
-                return list(result) if method == "watch" else result
-
-        async def call() -> Any:
-            async with AsyncDuomi(KEY, **given) as client:
-                result = getattr(client, method)(*arguments, **keywords)
-                return [task async for task in result] if method == "watch" else await result
-
-        return anyio.run(call, backend=self.kind)
-
-    def with_api(self, sync: Callable[[Duomi], Any], asynchronous: Callable[[AsyncDuomi], Awaitable[Any]]) -> Any:
-        if self.kind == "sync":
-            with Duomi(KEY, **self.options({})) as client:
-                return sync(client)
-
-        async def call() -> Any:
-            async with AsyncDuomi(KEY, **self.options({})) as client:
-                return await asynchronous(client)
-
-        return anyio.run(call, backend=self.kind)
-
-
-class Server:
-    """Answers each request with the next of its replies, and the last one again and again."""
-
-    def __init__(self, server: HTTPServer) -> None:
-        self.url = server.url_for("").rstrip("/")
-        self.requests: list[Request] = []
-        self.replies: list[Any] = []
-        server.expect_request("").respond_with_handler(self._answer)
-        self._server = server
-
-    def _answer(self, request: Request) -> Response:
-        request.get_data()
-        self.requests.append(request)
-        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        if callable(reply):
-            reply = reply(request)
-        if isinstance(reply, int):
-            return Response("{}", reply, content_type="application/json")
-        return reply if isinstance(reply, Response) else Response(json.dumps(reply), content_type="application/json")
 
 
 @pytest.fixture(scope="session")
-def shared_server() -> Iterator[HTTPServer]:
+def http_server() -> Iterator[HTTPServer]:
     with HTTPServer(host="127.0.0.1", threaded=True) as server:
         yield server
 
 
 @pytest.fixture
-def server(shared_server: HTTPServer) -> Iterator[Server]:
-    import re
-
-    shared_server.clear()
-    made = Server(shared_server)
-    shared_server.clear()
-    shared_server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(made._answer)
-    yield made
-    shared_server.clear()
+def server(http_server: HTTPServer) -> Iterator[Server]:
+    yield Server(http_server)
+    http_server.clear()
 
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])

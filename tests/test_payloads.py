@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-
 from duomi import (
     APIResponseError,
     APIStatusError,
@@ -22,7 +21,7 @@ from duomi import (
     TaskState,
     Video,
 )
-from tests_support import payload
+from harness import payload
 
 CLIP = (Video("https://cdn.example.com/videos/0a1b2c3d.mp4"),)
 SIGNED = (Video("https://cdn.example.com/videos/0a1b2c3d.mp4?X-Sig=a%2Fb"),)
@@ -106,7 +105,7 @@ ERRORS: dict[str, tuple[type[DuomiError], int, str]] = {
 
 def test_every_payload_has_a_row() -> None:
     """No known answer is without its expectation."""
-    from tests_support import PAYLOADS
+    from harness import PAYLOADS
 
     assert {path.stem for path in PAYLOADS.glob("*.json")} == {*ROWS, *ERRORS}
 
@@ -231,7 +230,5 @@ def test_an_id_that_differs_is_a_deviation() -> None:
 
 def test_str_is_one_line() -> None:
     """A task prints as id, state with label, and progress."""
-    assert str(Task.from_payload(payload("running"))) == (
-        "5dd1ef43-efeb-9017-be66-f37a9d4348ee: running (生成中) 45%"
-    )
+    assert str(Task.from_payload(payload("running"))) == ("5dd1ef43-efeb-9017-be66-f37a9d4348ee: running (生成中) 45%")
     assert "\n" not in str(Task.from_payload({"state": "a\nb", "id": "x\x1b[2J"}))

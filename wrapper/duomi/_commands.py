@@ -191,7 +191,7 @@ def run() -> int:
     handler.setFormatter(logging.Formatter("duomi: %(message)s"))
     logging.getLogger("duomi").addHandler(handler)
     try:
-        app(standalone_mode=True)
+        app(prog_name="duomi")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:

@@ -98,7 +98,13 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
         raise ConfigurationError("the base URL is not a URL") from (None if "@" in text else error)
     if url.userinfo or "@" in url.netloc.decode("ascii", "replace"):
         raise ConfigurationError("the base URL holds a user or a password, which would end up in logs")
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+    if (
+        url.scheme not in {"http", "https"}
+        or not url.host
+        or url.query
+        or url.fragment
+        or not 0 < (url.port or 1) < 65_536
+    ):
         raise ConfigurationError("the base URL is not an absolute http or https URL such as https://duomiapi.com")
     if url.scheme == "http" and not allow_insecure and not _is_loopback(url.host):
         raise ConfigurationError(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
-import pytest
+from duomi import AsyncDuomi, Duomi, Polling, Retry
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
-
-from duomi import AsyncDuomi, Duomi, Polling, Retry
 
 KEY = "sk-test-0123456789"
 QUICK = Retry(backoff=0.0)
@@ -68,38 +67,15 @@ class Server:
         self.url = server.url_for("").rstrip("/")
         self.requests: list[Request] = []
         self.replies: list[Any] = []
-        server.expect_request("").respond_with_handler(self._answer)
-        self._server = server
+        server.clear()
+        server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self._answer)
 
     def _answer(self, request: Request) -> Response:
         request.get_data()
         self.requests.append(request)
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        if callable(reply):
+        if callable(reply) and not isinstance(reply, Response):
             reply = reply(request)
         if isinstance(reply, int):
             return Response("{}", reply, content_type="application/json")
         return reply if isinstance(reply, Response) else Response(json.dumps(reply), content_type="application/json")
-
-
-@pytest.fixture(scope="session")
-def shared_server() -> Iterator[HTTPServer]:
-    with HTTPServer(host="127.0.0.1", threaded=True) as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server: HTTPServer) -> Iterator[Server]:
-    import re
-
-    shared_server.clear()
-    made = Server(shared_server)
-    shared_server.clear()
-    shared_server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(made._answer)
-    yield made
-    shared_server.clear()
-
-
-@pytest.fixture(params=["sync", "asyncio", "trio"])
-def call(request: pytest.FixtureRequest, server: Server) -> Caller:
-    return Caller(request.param, server.url)

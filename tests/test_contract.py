@@ -1,0 +1,116 @@
+"""The generated package is what the contract says, and the wrapper knows every state of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from duomi import Task, TaskState
+from duomi._task import FAILED_STATES, SUCCEEDED_STATES, UNFINISHED_STATES
+from duomi.simulator import EXAMPLE_ID, Script, Simulator
+from duomi_api.contract import SCHEMAS, SERVER
+
+from contract import document as documents
+
+ROOT = Path(__file__).parent.parent
+
+
+def check(generated: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "contract", "check", "--generated", str(generated)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_generated_package_is_what_the_contract_says() -> None:
+    """`contract check` finds no difference."""
+    done = check(ROOT / "generated")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("api/videos/get_video_task.py", '"get"', '"post"', "operation"),
+        ("api/videos/get_video_task.py", 'safe=""', 'safe="/"', "not quoted"),
+        ("api/videos/get_video_task.py", '"Authorization"', '"X-Key"', "Authorization"),
+        ("api/videos/get_video_task.py", "== 200", "== 201", "response"),
+        ("models/video_task.py", 'd.pop("progress")', 'd.pop("percent")', "percent"),
+        ("models/video_task.py", '"message": message', '"msg": message', "msg"),
+        ("models/video_task.py", "progress: int\n", "progress: str\n", "/progress: type"),
+        ("models/task_state.py", "已成功", "成功", "/state: labels"),
+        ("models/task_state.py", '    ERROR = "error"\n', "", "/state: enum"),
+        ("client.py", 'default=True, kw_only=True, alias="verify_ssl"', 'default=False, kw_only=True, alias="verify_ssl"', "verify"),
+        ("contract.py", "duomiapi.com", "example.com", "/servers"),
+    ],
+)  # fmt: skip
+def test_a_changed_package_is_named(tmp_path: Path, file: str, old: str, new: str, named: str) -> None:
+    """`contract check` names what was changed, and exits 1."""
+    shutil.copytree(ROOT / "generated", tmp_path / "generated")
+    path = tmp_path / "generated/duomi_api" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+    done = check(tmp_path / "generated")
+
+    assert done.returncode == 1, done.stderr
+    assert named in done.stdout
+
+
+def test_the_three_sets_of_states_partition_the_contract() -> None:
+    """Every state of the contract is succeeded, failed or unfinished, and none is two of them."""
+    sets = (SUCCEEDED_STATES, FAILED_STATES, UNFINISHED_STATES)
+    undecided = set(TaskState) - frozenset().union(*sets)
+
+    assert not undecided, f"decide in wrapper/duomi/_task.py what these states mean: {sorted(undecided)}"
+    assert sum(map(len, sets)) == len(list(TaskState)), "a state stands in two sets, or is not in the contract any more"
+
+
+def test_the_contract_is_the_vendors_page_word_for_word() -> None:
+    """openapi.yaml is read as it stands, and its server is the wrapper's default."""
+    contract, _ = documents.read(ROOT / "openapi.yaml")
+
+    assert contract["servers"][0]["url"] == SERVER
+
+
+def schema() -> Any:
+    contract, _ = documents.read(ROOT / "openapi.yaml")
+    answer = contract["paths"]["/v1/videos/tasks/{task_id}"]["get"]["responses"]["200"]
+    return answer["content"]["application/json"]["schema"]
+
+
+@pytest.mark.parametrize("outcome", ["video", "error"])
+def test_the_simulator_keeps_the_contract(outcome: Any) -> None:
+    """Every payload that the simulator sends unscripted conforms to openapi.yaml."""
+    simulator = Simulator({EXAMPLE_ID: Script(outcome=outcome)})
+
+    for look in range(1, 6):
+        payload = simulator.payload(EXAMPLE_ID, look, "http://127.0.0.1")
+        jsonschema.validate(payload, schema())
+        assert Task.from_payload(payload).deviations == ()
+
+
+def test_characters_deviate_as_the_live_api_does() -> None:
+    """The contract knows no characters, so their deviations are these."""
+    payload = Simulator({EXAMPLE_ID: Script(outcome="character")}).payload(EXAMPLE_ID, 9, "")
+
+    assert set(Task.from_payload(payload).deviations) == {
+        "/data/videos: is missing", "/action: is 'characters', which the contract does not list",
+    }  # fmt: skip
+
+
+def test_the_shape_in_the_package_is_the_contracts() -> None:
+    """What `deviations` is held against has the contract's fields, types and enums."""
+    shape = SCHEMAS["GET /v1/videos/tasks/{task_id}"]["200"]
+
+    assert shape["required"] == schema()["required"]
+    assert {n: f["type"] for n, f in shape["properties"].items()} == {
+        n: f["type"] for n, f in schema()["properties"].items()
+    }
+    assert json.dumps(shape["properties"]["state"]["enum"]) == json.dumps(schema()["properties"]["state"]["enum"])

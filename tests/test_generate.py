@@ -1,0 +1,109 @@
+"""generate.sh: the same bytes, all or nothing, and a clear line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in ("openapi.yaml", "overlay.yaml", "generator.yaml", "generate.sh"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("contract", "templates", "generated", "requirements"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def generate(checkout: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({"PATH": path} if path is not None else {})
+    command = ["bash", str(checkout / "generate.sh"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_run_changes_nothing(checkout: Path) -> None:
+    """What is checked in is what comes out, to the byte."""
+    before = tree(checkout)
+
+    done = generate(checkout)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert tree(checkout) == before
+
+
+def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
+    """`--check` prints a diff and changes nothing; a plain run puts it right."""
+    fresh = tree(checkout)
+    target = checkout / "generated/duomi_api/models/task_state.py"
+    target.write_text(target.read_text(encoding="utf-8").replace("PENDING", "PENDINGS"), encoding="utf-8")
+    (checkout / "generated/duomi_api/stray.py").touch()
+    stale = tree(checkout)
+
+    checked = generate(checkout, "--check")
+
+    assert checked.returncode == 1
+    assert "-    PENDINGS" in checked.stdout
+    assert tree(checkout) == stale
+    assert generate(checkout).returncode == 0
+    assert tree(checkout) == fresh
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("openapi.yaml", "openapi: 3.0.1", "openapi: [", "not YAML"),
+        ("openapi.yaml", "type: integer", "$ref: '#/components/schemas/None'", "leave something out"),
+        ("openapi.yaml", "application/json", "application/xml", "leave something out"),
+        ("overlay.yaml", "$.paths['/v1/videos/tasks/{task_id}'].get", "$.paths['/v2'].get", "matches nothing"),
+        ("generator.yaml", "VideoTaskAction", "VideoTaskAktion", "matches no class"),
+    ],
+)
+def test_a_contract_that_cannot_be_generated_changes_nothing(
+    checkout: Path, file: str, old: str, new: str, said: str
+) -> None:
+    """A broken input is exit 1, one line, and an untouched tree."""
+    text = (checkout / file).read_text(encoding="utf-8")
+    assert old in text
+    (checkout / file).write_text(text.replace(old, new), encoding="utf-8")
+    before = tree(checkout)
+
+    done = generate(checkout)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert tree(checkout) == before
+
+
+def test_a_missing_tool_is_one_line(checkout: Path) -> None:
+    """Without the tools on PATH nothing is installed, and nothing changed."""
+    done = generate(checkout, path="/usr/bin:/bin")
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "make setup" in done.stderr
+
+
+def test_a_tool_of_another_version_is_one_line(checkout: Path, tmp_path: Path) -> None:
+    """Another ruff would write other bytes, so it is refused."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "ruff").write_text("#!/bin/sh\necho ruff 0.0.1\n", encoding="utf-8")
+    (tools / "ruff").chmod(0o755)
+
+    done = generate(checkout, path=f"{tools}{os.pathsep}{os.environ['PATH']}")
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "0.0.1" in done.stderr

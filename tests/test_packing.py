@@ -1,0 +1,55 @@
+"""Wheel and sdist: what is packed is what works elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMOKE = """
+import duomi, duomi_api, importlib.resources
+task = duomi.Task.from_json('{"id": "a", "state": "succeeded", "data": {"videos": [{"url": "https://h/a.mp4"}]}}')
+assert task.is_succeeded and task.videos[0].url == "https://h/a.mp4", task
+for package in ("duomi", "duomi_api"):
+    assert importlib.resources.files(package).joinpath("py.typed").is_file(), package
+assert "site-packages" in duomi.__file__ and "site-packages" in duomi_api.__file__
+"""
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_of_the_checkout(tmp_path: Path) -> None:
+    """A fresh environment with the wheel alone imports both packages, reads a task, and knows its version."""
+    run = subprocess.run
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert len(list(tmp_path.glob("*.tar.gz"))) == 1
+
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"duomi", "duomi_api"}
+    generated = ROOT / "generated"
+    packed = {name for name in names if name.startswith("duomi_api/")}
+    files = (
+        path for path in (generated / "duomi_api").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    assert packed == {path.relative_to(generated).as_posix() for path in files}
+
+    run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv/bin/python"
+    run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)], check=True)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run([str(python), "-c", SMOKE], check=True, cwd=tmp_path, env=clean)
+    said = run(
+        [str(tmp_path / "venv/bin/duomi"), "--version"], check=True, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert said.stdout.startswith("duomi ")
+    lacking = run(
+        [str(tmp_path / "venv/bin/duomi"), "get", "x"], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert lacking.returncode == 2
+    assert "duomi[cli]" in lacking.stderr
