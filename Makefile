@@ -27,7 +27,9 @@ lint: setup
 	basedpyright
 
 test: lint
+	coverage erase
 	coverage run -m pytest -q
+	coverage combine --quiet
 	coverage report
 
 test-all: setup

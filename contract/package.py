@@ -226,7 +226,7 @@ def expected_client_options() -> dict[str, Any]:
     plain: dict[str, Any] = {
         "base_url": BASE, "cookies": {}, "headers": {}, "timeout": None, "verify": True, "follow_redirects": False
     }  # fmt: skip
-    given = plain | {
+    given: dict[str, Any] = plain | {
         "cookies": {"c": "1"}, "headers": {"h": "1"}, "timeout": httpx.Timeout(12.5), "verify": False,
         "follow_redirects": True, "http2": False,
     }  # fmt: skip
@@ -234,8 +234,8 @@ def expected_client_options() -> dict[str, Any]:
     keys: dict[str, dict[str, str]] = {"Client": {}, "AuthenticatedClient": {"Authorization": "Bearer t"}}
     for name, key in keys.items():
         for getter in ("get_httpx_client", "get_async_httpx_client"):
-            for label, options in (("default", plain), ("given", given)):
-                expected[f"{name}.{getter} {label}"] = {**options, "headers": {**options["headers"], **key}}
+            for label, options in {"default": plain, "given": given}.items():
+                expected[f"{name}.{getter} {label}"] = options | {"headers": dict(options["headers"]) | key}
     return expected
 
 
