@@ -1,0 +1,235 @@
+"""The decisions, fed by hand: no network, no sleeping, no event loop."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import httpx
+import pytest
+from duomi import (
+    APIConnectionError,
+    DuomiError,
+    EmptyResultError,
+    NotFoundError,
+    Polling,
+    RateLimitError,
+    Retry,
+    ServerError,
+    Task,
+    TaskStalledError,
+    TaskTimeoutError,
+)
+from duomi._flow import Memory, Send, Show, Sleep, Surroundings, Wait, request_flow, watch_flow
+from duomi._judge import Judge, Problem, Reply, read_task, retry_after
+from harness import payload
+
+REQUEST = httpx.Request("GET", "https://duomiapi.com/v1/videos/tasks/t")
+JUDGE = Judge("GET /v1/videos/tasks/t", str)
+
+
+def reply(value: Any, status: int = 200, **headers: str) -> Reply:
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return Reply(status, httpx.Headers({"content-type": "application/json"} | named), json.dumps(value).encode())
+
+
+class World:
+    """Feeds a wait with replies, on a clock that moves only as the flow sleeps; each reply takes `takes` seconds."""
+
+    def __init__(
+        self, replies: Iterable[Any], polling: Polling, *, takes: float = 0.0, timeout: float | None = None
+    ) -> None:
+        self.now = 1_000.0
+        self.takes = takes
+        self.replies = list(replies)
+        self.sleeps: list[float] = []
+        self.shown: list[Task] = []
+        self.asked: list[float] = []
+        around = Surroundings(lambda: self.now, lambda: 0.5)
+        retry = Retry(attempts=2, backoff=1.0)
+        limit = polling.timeout if timeout is None else timeout
+        wait = Wait("t", polling, math.inf if limit is None else limit, retry.max_retry_after)
+        read = read_task("t", strict=False)
+        self.flow = watch_flow(
+            wait, lambda until: request_flow(REQUEST, JUDGE, read, around, retry, 30.0, until), around
+        )
+
+    def run(self) -> World:
+        answer: Any = None
+        while True:
+            try:
+                wish = self.flow.send(answer)
+            except StopIteration:
+                return self
+            answer = None
+            match wish:
+                case Sleep(seconds):
+                    self.sleeps.append(seconds)
+                    self.now += seconds
+                case Show(task):
+                    self.shown.append(task)
+                case Send():
+                    self.asked.append(self.now - 1_000.0)
+                    self.now += min(self.takes, wish.limit)
+                    answer = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+    def fail(self, kind: type[DuomiError]) -> Any:
+        with pytest.raises(kind) as caught:
+            self.run()
+        return caught.value
+
+
+RUNNING, DONE, EMPTY = reply(payload("running")), reply(payload("succeeded")), reply(payload("succeeded-without-url"))
+RESET = httpx.ReadError("reset")
+
+
+def test_a_wait_looks_first_and_sleeps_then() -> None:
+    """The first look is at once, and a finished task needs no sleep."""
+    world = World([DONE], Polling()).run()
+
+    assert (world.asked, world.sleeps) == ([0.0], [])
+
+
+def test_a_wait_looks_a_last_time_just_before_its_deadline() -> None:
+    """The deadline cuts the pause before it, and one more look is taken."""
+    world = World([RUNNING], Polling(interval=7.0, timeout=10.0))
+
+    error = world.fail(TaskTimeoutError)
+
+    assert world.asked == [0.0, 7.0, 9.75]
+    assert error.task.progress == 45
+    assert "goes on" in str(error)
+
+
+def test_an_outage_after_a_good_answer_is_outlasted() -> None:
+    """What one call cannot outlast, a wait does, for `Polling.outage` seconds."""
+    world = World([RUNNING, *[RESET] * 8, DONE], Polling(interval=5.0)).run()
+
+    assert world.shown[-1].is_succeeded
+
+
+def test_an_outage_that_lasts_ends_with_its_last_error() -> None:
+    """After `Polling.outage` seconds without a good answer the last error comes out."""
+    world = World([RUNNING, RESET], Polling(interval=5.0, outage=60.0))
+
+    world.fail(APIConnectionError)
+
+    assert 60.0 <= world.now - 1_000.0 - 5.0 <= 62.0
+
+
+def test_before_the_first_good_answer_retry_alone_decides() -> None:
+    """A wait for a service that is down ends as one call does."""
+    world = World([RESET], Polling())
+
+    world.fail(APIConnectionError)
+
+    assert len(world.asked) == 2
+
+
+def test_a_deadline_without_a_good_answer_has_its_cause() -> None:
+    """A wait that never saw its task says so, and why."""
+    world = World([RESET], Polling(timeout=0.4))
+
+    error = world.fail(TaskTimeoutError)
+
+    assert error.task is None
+    assert isinstance(error.__cause__, APIConnectionError)
+
+
+def test_what_is_permanent_ends_a_wait_at_once() -> None:
+    """A 404 in the middle of a wait is not waited out."""
+    world = World([RUNNING, reply({"code": 404, "msg": "gone"})], Polling())
+
+    world.fail(NotFoundError)
+
+    assert len(world.asked) == 2
+
+
+def test_a_retry_after_is_slept_within_its_bound() -> None:
+    """A wait sleeps as long as it is told, and at most `max_retry_after`."""
+    world = World([RUNNING, reply({}, 429, retry_after="3600"), DONE], Polling(interval=1.0)).run()
+
+    assert world.sleeps == [1.0, 60.0]
+
+
+def test_a_stall_is_told() -> None:
+    """Nothing moves for `stall` seconds: the wait ends, and says that the task goes on."""
+    world = World([reply(payload("pending"))], Polling(interval=5.0, stall=12.0))
+
+    error = world.fail(TaskStalledError)
+
+    assert world.now - 1_000.0 == 12.0
+    assert "goes on" in str(error)
+
+
+def test_an_empty_result_is_looked_at_again() -> None:
+    """A clip may come a little late: after 1, 3 and 6 s more it is given up."""
+    assert World([EMPTY, EMPTY, DONE], Polling()).run().sleeps == [1.0, 3.0]
+
+    world = World([EMPTY], Polling())
+    world.fail(EmptyResultError)
+    assert world.sleeps == [1.0, 3.0, 6.0]
+
+
+def test_a_deadline_in_between_is_an_empty_result() -> None:
+    """Nothing runs any more, so it is no time-out."""
+    World([EMPTY], Polling(timeout=2.0)).fail(EmptyResultError)
+
+
+def test_a_hanging_answer_does_not_pass_the_deadline() -> None:
+    """Each attempt gets what is left of the wait."""
+    world = World([TimeoutError()], Polling(timeout=10.0), takes=30.0)
+
+    world.fail(TaskTimeoutError)
+
+    assert world.now - 1_000.0 <= 10.5
+
+
+def test_memory_is_small_and_survives_json() -> None:
+    """What a wait remembers is bounded, and travels as plain JSON."""
+    memory = Memory(5.0)
+    for look in range(1_000):
+        memory = memory.with_task(float(look), Task.from_payload({"state": "running", "progress": look % 100}))
+
+    assert Memory.from_json(json.loads(json.dumps(memory.to_json()))) == memory
+    assert [seen.at for seen in memory.seen] == [0.0, *range(993, 1_000)]
+    assert len(json.dumps(memory.to_json())) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7.0), ("1.5", 1.5), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None), ("-1", None), ("nan", None),
+        ("inf", None), ("1e309", None), ("9" * 400, None), ("", None), (" ", None), (None, None),
+    ],
+)  # fmt: skip
+def test_retry_after_is_read_or_ignored(text: str | None, seconds: float | None) -> None:
+    """Seconds, decimals and HTTP dates count; nonsense does not."""
+    assert retry_after(text) == seconds
+
+
+def test_back_off_is_drawn_from_a_doubling_span_with_a_cap() -> None:
+    """Full jitter, exponential, capped."""
+    retry = Retry(attempts=99)
+
+    assert [retry.pause(attempt, None, 1.0) for attempt in (1, 2, 3, 4, 5, 6, 90)] == [0.5, 1, 2, 4, 8, 8, 8]
+    assert retry.pause(3, None, 0.0) == 0.0
+    assert retry.pause(99, None, 1.0) is None
+
+
+@pytest.mark.parametrize("error", [httpx.LocalProtocolError("x"), httpx.UnsupportedProtocol("x")])
+def test_what_is_our_own_fault_is_not_repeated(error: Exception) -> None:
+    """A request that cannot be written cannot be written the second time."""
+    assert not JUDGE.of_exception(error).passing
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (503, ServerError)])
+def test_messages_name_call_and_vendor(status: int, kind: type[DuomiError]) -> None:
+    """A message names the method, the path, and what the vendor said."""
+    problem = JUDGE(reply({"error": {"message": "busy"}}, status), read_task("t", strict=False))
+
+    assert isinstance(problem, Problem)
+    assert type(problem.error) is kind
+    assert str(problem.error) == f"GET /v1/videos/tasks/t: status {status}: busy"
