@@ -28,7 +28,7 @@ lint: setup
 
 test: lint
 	coverage erase
-	coverage run -m pytest -q
+	coverage run -m pytest -q -n 2
 	coverage combine --quiet
 	coverage report
 
