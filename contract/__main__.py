@@ -37,6 +37,17 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
+def _diff(arguments: argparse.Namespace) -> int:
+    from contract.document import read_valid  # noqa: PLC0415  (as above)
+    from contract.facts import of_document  # noqa: PLC0415  (as above)
+    from contract.report import print_report  # noqa: PLC0415  (as above)
+    from contract.verdict import EXIT_CODES, changes, worst  # noqa: PLC0415  (as above)
+
+    found = changes(of_document(read_valid(arguments.old)[0]), of_document(read_valid(arguments.new)[0]))
+    print_report(found, as_json=arguments.json)
+    return EXIT_CODES[worst(found)]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m contract", description=__doc__)
@@ -50,6 +61,11 @@ def main(argv: list[str] | None = None) -> int:
     check.add_argument("--spec", type=Path, default=ROOT / "openapi.yaml", metavar="F")
     check.add_argument("--generated", type=Path, default=ROOT / "generated", metavar="DIR", help="holds duomi_api")
     check.set_defaults(run=_check)
+    diff = commands.add_parser("diff", help="what changed between two contracts; exit 3 for REVIEW, 4 for BREAK")
+    diff.add_argument("old", type=Path, metavar="OLD")
+    diff.add_argument("new", type=Path, metavar="NEW")
+    diff.add_argument("--json", action="store_true", help="print one JSON object a line")
+    diff.set_defaults(run=_diff)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))

@@ -35,6 +35,26 @@ def read(path: Path) -> tuple[dict[str, Any], str]:
     return document, text if block is None else block
 
 
+def read_valid(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a file as `read` does, and refuse what is no valid OpenAPI 3.0 or 3.1 document."""
+    document, text = read(path)
+    if "swagger" in document:
+        raise ContractError(f"{path}: Swagger {document['swagger']} is not supported; OpenAPI 3.0 or 3.1 is")
+    if not re.match(r"3\.[01]\.", str(document["openapi"])):
+        raise ContractError(f"{path}: OpenAPI {document['openapi']} is not supported; 3.0 and 3.1 are")
+    from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator  # noqa: PLC0415  (dear to import)
+
+    kind = OpenAPIV30SpecValidator if str(document["openapi"]).startswith("3.0") else OpenAPIV31SpecValidator
+    try:
+        error = next(iter(kind(document).iter_errors()), None)
+    except Exception as broken:  # a reference that cannot be followed comes out as any of a dozen types
+        raise ContractError(f"{path}: not valid: {' '.join(str(broken).split())[:300]}") from broken
+    if error is not None:
+        place = "".join(f"/{escape(str(part))}" for part in error.absolute_path)
+        raise ContractError(f"{path}: not valid: {place or '/'}: {' '.join(error.message.split())[:300]}")
+    return document, text
+
+
 def _yaml_block(text: str, path: Path) -> str | None:
     """Return the one fenced block of a Markdown page that holds a contract, or None for a plain document."""
     blocks = [m["body"] for m in _FENCE.finditer(text) if m["language"].lower() in {"yaml", "yml", "json"}]

@@ -1,0 +1,122 @@
+"""What a change of the contract means for those who call this client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from contract.facts import Difference, Facts, compare
+
+BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
+EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
+BUMPS = {NOTE: "minor", REVIEW: "minor, after a look at the lines marked REVIEW", BREAK: "major (minor before 1.0)"}
+
+
+@attrs.frozen
+class Change:
+    """One difference between two contracts, judged; `meaning` is half a sentence for a caller."""
+
+    verdict: str
+    pointer: str
+    what: str
+    old: Any
+    new: Any
+    meaning: str
+
+    def line(self) -> str:
+        """Say it in one line."""
+        what = f" {self.what}" if self.what else ""
+        return (
+            f"{self.verdict:<6} {self.pointer or '/'}{what}: {_short(self.old)} -> {_short(self.new)}; {self.meaning}"
+        )
+
+
+def changes(old: Facts, new: Facts) -> list[Change]:
+    """Return the changes that anybody need know of, the worst first."""
+    judged = [_judge(difference, old, new) for difference in compare(_sorted(old), _sorted(new))]
+    rank = [BREAK, REVIEW, NOTE]
+    return sorted(judged, key=lambda change: rank.index(change.verdict))
+
+
+def worst(found: Sequence[Change]) -> str:
+    """Return the worst verdict; NOTE where there is no change."""
+    return found[0].verdict if found else NOTE
+
+
+def _sorted(facts: Facts) -> Facts:
+    """Return facts in which the order of enum values and of servers says nothing."""
+    values = {
+        key: sorted(value, key=json.dumps) if key[1] == "enum" and isinstance(value, list) else value
+        for key, value in facts.values.items()
+    }
+    return Facts(facts.places, values)
+
+
+def _judge(difference: Difference, old: Facts, new: Facts) -> Change:
+    verdict, meaning = _verdict(difference, old, new)
+    what = "" if difference.aspect == "is" else difference.aspect
+    return Change(verdict, difference.place.pointer, what, difference.old, difference.new, meaning)
+
+
+def _verdict(difference: Difference, old: Facts, new: Facts) -> tuple[str, str]:
+    role, aspect = difference.place.role, difference.aspect
+    asked = role in {"parameter", "body"}
+    before, after = difference.old, difference.new
+    match aspect:
+        case "is" if after is None:
+            return _gone(before)
+        case "is" if before is None:
+            required = asked and new.values.get((difference.place.name, "required"), False)
+            if required:
+                return BREAK, f"calls without this {after} are refused"
+            return NOTE, f"there is a new {after} to use"
+        case "is" | "type":
+            return BREAK, "code that uses it meets another type"
+        case "required" if asked:
+            return (BREAK, "calls without it are refused") if after else (NOTE, "calls may leave it out")
+        case "required":
+            return (NOTE, "it is always there now") if after else (BREAK, "code that relies on it meets its absence")
+        case "nullable" if asked:
+            return (NOTE, "null may be sent") if after else (BREAK, "calls that send null are refused")
+        case "nullable":
+            return (BREAK, "code that relies on it meets null") if after else (NOTE, "null does not come any more")
+        case "enum":
+            return REVIEW, _enum_meaning(before, after)
+        case "labels":
+            return REVIEW, "`.label` shows other words"
+        case "operationId" if before is not None and difference.place.name in old.places:
+            return BREAK, "the generated function has another name, unless overlay.yaml gives one"
+        case "server" | "security":
+            return REVIEW, "requests may have to go elsewhere, or with other rights"
+        case "deprecated" | "status":
+            return REVIEW, "the vendor says how long it will last"
+        case "format":
+            return NOTE, "the text has a form now, or another; the generated model may read it as another type"
+        case _:
+            return NOTE, "nothing to do"
+
+
+def _gone(what: Any) -> tuple[str, str]:
+    if what == "header":
+        return NOTE, "this client does not read response headers by name"
+    return BREAK, f"code that uses the {what} fails"
+
+
+def _enum_meaning(old: Any, new: Any) -> str:
+    if old is None or new is None:
+        return "the values are listed now" if old is None else "the values are not listed any more"
+    added, removed = [v for v in new if v not in old], [v for v in old if v not in new]
+    parts = [f"decide what {_short(added)} means"] if added else []
+    parts += [f"{_short(removed)} does not come any more"] if removed else []
+    return " and ".join(parts)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= 120 else text[:117] + "..."
