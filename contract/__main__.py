@@ -16,6 +16,9 @@ def _generate(arguments: argparse.Namespace) -> int:
     package = ROOT / "generated" / generation.PACKAGE
     with generation.transaction(ROOT) as scratch:
         new = scratch / generation.PACKAGE
+        if arguments.pages:
+            _import(arguments, scratch, new, package)
+            return 0
         generation.generate(ROOT, ROOT / "openapi.yaml", new)
         lines = generation.difference(package, new)
         if arguments.check:
@@ -23,8 +26,33 @@ def _generate(arguments: argparse.Namespace) -> int:
                 print(line)
             return 1 if lines else 0
         if lines:
-            generation.replace([(new, package)], scratch)
+            with generation.replaced([(new, package)], scratch):
+                pass
     return 0
+
+
+def _import(arguments: argparse.Namespace, scratch: Path, new: Path, package: Path) -> None:
+    from contract import generation  # noqa: PLC0415  (as above)
+    from contract.document import read_valid  # noqa: PLC0415  (as above)
+    from contract.facts import of_document  # noqa: PLC0415  (as above)
+    from contract.overlay import unnamed  # noqa: PLC0415  (as above)
+    from contract.pages import merge  # noqa: PLC0415  (as above)
+    from contract.refusals import missing_labels, refuse  # noqa: PLC0415  (as above)
+    from contract.report import print_report  # noqa: PLC0415  (as above)
+    from contract.verdict import changes  # noqa: PLC0415  (as above)
+
+    current = ROOT / "openapi.yaml"
+    imported = scratch / "openapi.yaml"
+    imported.write_text(merge(current, arguments.pages, only=arguments.only), encoding="utf-8", newline="\n")
+    document, _ = read_valid(imported)
+    refuse(document, str(arguments.pages[0]) if len(arguments.pages) == 1 else "the merged pages")
+    names = [*missing_labels(document), *unnamed(generation.load_named(ROOT, imported))]
+    before = of_document(read_valid(current)[0]) if current.exists() else of_document({})
+    print_report(changes(before, of_document(document)), more=names)
+    sys.stdout.flush()
+    generation.generate(ROOT, imported, new)
+    with generation.replaced([(imported, current), (new, package)], scratch):
+        generation.prove(ROOT)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -56,6 +84,17 @@ def main(argv: list[str] | None = None) -> int:
     generate.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 and a diff where generated/ is stale"
     )
+    generate.add_argument(
+        "--from",
+        dest="pages",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="take the vendor's pages, and report what changed",
+    )
+    generate.add_argument(
+        "--only", action="store_true", help="with --from: nothing but the pages stays in the contract"
+    )
     generate.set_defaults(run=_generate)
     check = commands.add_parser("check", help="hold a generated package against the contract; a line per difference")
     check.add_argument("--spec", type=Path, default=ROOT / "openapi.yaml", metavar="F")
@@ -67,11 +106,15 @@ def main(argv: list[str] | None = None) -> int:
     diff.add_argument("--json", action="store_true", help="print one JSON object a line")
     diff.set_defaults(run=_diff)
     arguments = parser.parse_args(argv)
+    if "pages" in arguments and ((arguments.only and not arguments.pages) or (arguments.check and arguments.pages)):
+        generate.error("--only goes with --from, and --check goes alone")
     try:
         return int(arguments.run(arguments))
-    except ContractError as error:
-        print(error, file=sys.stderr)
-        return 1
+    except (ContractError, OSError) as error:
+        print(f"{error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

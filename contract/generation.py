@@ -20,9 +20,11 @@ from contract import document as documents
 from contract.document import ContractError
 from contract.names import Names, names
 from contract.overlay import named
+from contract.refusals import refuse
 from contract.written import written
 
 PACKAGE = "duomi_api"
+_CALLED = frozenset({"TypeVar", "Unset", "field", "_attrs_field"})
 MODULES = ("__init__.py", "client.py", "errors.py", "types.py", "models/__init__.py", "api/__init__.py")
 
 
@@ -53,6 +55,7 @@ def load_named(root: Path, spec: Path) -> dict[str, Any]:
 def generate(root: Path, spec: Path, target: Path) -> None:
     """Write the package that the contract describes to `target`, a folder that is not there yet."""
     contract = load_named(root, spec)
+    refuse(contract)
     expected = names(contract, root / "generator.yaml")
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "openapi.json"
@@ -74,6 +77,15 @@ def generate(root: Path, spec: Path, target: Path) -> None:
     _account_for(expected, target)
 
 
+def prove(root: Path) -> None:
+    """Run the contract check on what now stands in generated/, in a process of its own."""
+    command = [sys.executable, "-P", "-m", "contract", "check"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        said = (done.stdout or done.stderr).strip().splitlines() or ["no reason"]
+        raise ContractError(f"contract check: {said[-1] if not done.stdout else said[0]}")
+
+
 def _format(path: Path) -> None:
     command = ["ruff", "format", "--isolated", "--no-cache", "--target-version=py311", "--line-length=120", str(path)]
     subprocess.run(command, capture_output=True, check=True)
@@ -90,27 +102,43 @@ def _account_for(expected: Names, target: Path) -> None:
         if not any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body):
             raise ContractError(f"the generator left out the class {name}")
     for path in sorted(target.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        file = path.relative_to(target)
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except SyntaxError as error:
+            raise ContractError(
+                f"the generated {file}:{error.lineno} is no Python; look at the contract's texts"
+            ) from error
         for node in tree.body:
             if not _is_declaration(node):
-                place = f"{path.relative_to(target)}:{node.lineno}"
+                place = f"{file}:{node.lineno}"
                 raise ContractError(f"the generated {place} would run code on import; look at the contract's texts")
 
 
 def _is_declaration(node: ast.stmt) -> bool:
     match node:
-        case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef():
+        case ast.Import() | ast.ImportFrom() | ast.Pass():
             return True
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            ran = [*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+            return all(_is_harmless(part) for part in ran)
         case ast.ClassDef(body=body):
-            return all(_is_declaration(inner) for inner in body)
-        case ast.Assign() | ast.AnnAssign() | ast.Pass():
-            return True
+            ran = [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
+            return all(_is_harmless(part) for part in ran) and all(_is_declaration(inner) for inner in body)
+        case ast.Assign(value=value) | ast.AnnAssign(value=value):
+            return value is None or _is_harmless(value)
         case ast.Expr(value=ast.Constant(value=str())):
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=[]):
             return all(isinstance(inner, ast.Import | ast.ImportFrom) for inner in body)
         case _:
             return False
+
+
+def _is_harmless(value: ast.expr) -> bool:
+    """Tell whether an expression calls nothing but what the generator's templates call."""
+    calls = (inner.func for inner in ast.walk(value) if isinstance(inner, ast.Call))
+    return all(isinstance(called, ast.Name) and called.id in _CALLED for called in calls)
 
 
 def difference(old: Path, new: Path) -> list[str]:
@@ -156,26 +184,36 @@ def transaction(root: Path) -> Generator[Path]:
             signal.signal(number, handler)
 
 
-def replace(pairs: list[tuple[Path, Path]], scratch: Path) -> None:
-    """Move each new file or folder to its place, all or none; signals wait until it is done."""
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+@contextmanager
+def replaced(pairs: list[tuple[Path, Path]], scratch: Path) -> Generator[None]:
+    """Move each new file or folder to its place; where the body fails, everything is moved back."""
     moved: list[tuple[Path, Path | None]] = []
     try:
-        for number, (new, place) in enumerate(pairs):
-            kept = scratch / f"kept-{number}" if place.exists() else None
-            if kept is not None:
-                place.replace(kept)
-            moved.append((place, kept))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            new.replace(place)
-    except OSError:
-        for place, kept in reversed(moved):
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
-            if kept is not None:
-                kept.replace(place)
+        with _signals_wait():
+            for number, (new, place) in enumerate(pairs):
+                kept = scratch / f"kept-{number}" if place.exists() else None
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if kept is not None:
+                    place.replace(kept)
+                moved.append((place, kept))
+                new.replace(place)
+        yield
+    except BaseException:
+        with _signals_wait():
+            for place, kept in reversed(moved):
+                if place.is_dir():
+                    shutil.rmtree(place)
+                else:
+                    place.unlink(missing_ok=True)
+                if kept is not None:
+                    kept.replace(place)
         raise
+
+
+@contextmanager
+def _signals_wait() -> Generator[None]:
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)

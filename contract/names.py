@@ -46,6 +46,8 @@ def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
         table = label_table((data.model_extra or {}).get("x-apifox-enum"))
         prop, schemas = original(data=data, **arguments)
         if isinstance(prop, EnumProperty):
+            if len(prop.values) < len({value for value in data.enum or [] if value is not None}):
+                raise ValueError(f"two values of the enum {prop.class_info.name} are one Python name")
             labels.setdefault(prop.class_info.name, {}).update(table)
         return prop, schemas
 
@@ -74,8 +76,8 @@ def names(document: dict[str, Any], config_path: Path) -> Names:
     with _labels_recorded() as labels:
         try:
             data = GeneratorData.from_dict(document, config=config)
-        except ValueError as error:
-            raise ContractError(f"openapi.yaml: {error}") from error
+        except Exception as error:  # the generator stumbles over odd input with errors of any type
+            raise ContractError(f"openapi.yaml: {' '.join(str(error).split())[:300]}") from error
     if isinstance(data, GeneratorError):
         raise ContractError(f"openapi.yaml: {_line(data)}")
     errors = [*data.errors, *(e for c in data.endpoint_collections_by_tag.values() for e in c.parse_errors)]

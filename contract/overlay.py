@@ -1,13 +1,18 @@
 """Give the contract the names that it lacks."""
 
 import copy
+import hashlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse
 from oas_patch.overlay import apply_overlay
 
-from contract.document import ContractError
+from contract.document import ContractError, operations
+
+_MADE = "x-duomi-made"
 
 
 def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -22,4 +27,31 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
         if not found:
             raise ContractError(f"overlay.yaml: /actions/{number}: {target} matches nothing in the contract")
         document = apply_overlay(document, {"actions": [action]})
+    for path, method, operation in operations(document):
+        _make_ascii(path, method, operation)
     return document
+
+
+def unnamed(document: dict[str, Any]) -> Iterator[str]:
+    """Yield, for each operation of a named document that nobody has named, the overlay lines that would."""
+    for path, method, operation in operations(document):
+        if operation.get(_MADE):
+            target = f"$.paths['{path}'].{method}"
+            yield f'overlay.yaml could name it: {{target: "{target}", update: {{operationId: {_suggestion(path, method)}}}}}'
+
+
+def _make_ascii(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Drop an operationId that is no ASCII name, so that the generator makes one of the path."""
+    given = str(operation.get("operationId") or "")
+    if not re.search(r"[A-Za-z]", given) or not given.isascii():
+        operation.pop("operationId", None)
+        operation[_MADE] = True
+        if not path.isascii():
+            digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+            operation["operationId"] = f"{_suggestion(path, method)}_{digest}"
+
+
+def _suggestion(path: str, method: str) -> str:
+    verb = {"post": "create", "put": "replace", "patch": "update"}.get(method, method)
+    words = [w for w in re.findall(r"[A-Za-z0-9]+", re.sub(r"\{[^}]*\}", "", path)) if not re.fullmatch(r"v\d+", w)]
+    return "_".join([verb, *(word.lower() for word in words)])

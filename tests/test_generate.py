@@ -63,8 +63,8 @@ def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
     ("file", "old", "new", "said"),
     [
         ("openapi.yaml", "openapi: 3.0.1", "openapi: [", "not YAML"),
-        ("openapi.yaml", "type: integer", "$ref: '#/components/schemas/None'", "leave something out"),
-        ("openapi.yaml", "application/json", "application/xml", "leave something out"),
+        ("openapi.yaml", "type: integer", "$ref: '#/components/schemas/None'", "leads nowhere"),
+        ("openapi.yaml", "application/json", "application/xml", "cannot be modelled"),
         ("overlay.yaml", "$.paths['/v1/videos/tasks/{task_id}'].get", "$.paths['/v2'].get", "matches nothing"),
         ("generator.yaml", "VideoTaskAction", "VideoTaskAktion", "matches no class"),
     ],

@@ -1,0 +1,90 @@
+"""What the generator would drop or garble in silence, and so is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from contract.document import ContractError, escape, operations, resolve
+from contract.facts import parameters
+from contract.names import label_table
+
+
+def refuse(document: dict[str, Any], name: str = "openapi.yaml") -> None:
+    """Refuse a contract that would not come out whole.
+
+    Raises:
+        ContractError: with the JSON pointer of the first trouble.
+    """
+    for trouble in _troubles(document):
+        raise ContractError(f"{name}: {trouble}")
+
+
+def missing_labels(document: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each enum value that has no label while its neighbours have one."""
+    for node, pointer in _nodes(document, ""):
+        if isinstance(node.get("enum"), list) and (labels := label_table(node.get("x-apifox-enum"))):
+            for value in node["enum"]:
+                if str(value) not in labels:
+                    yield f"NOTE   {pointer}: {value!r} has no label; it is shown as it is"
+
+
+def _troubles(document: dict[str, Any]) -> Iterator[str]:
+    if not any(True for _ in operations(document)):
+        yield "/paths: has no operation"
+    for node, pointer in _nodes(document, ""):
+        if isinstance(node.get("$ref"), str):
+            try:
+                resolve(document, node, pointer)
+            except ContractError as error:
+                yield str(error)
+        values = node.get("enum")
+        if isinstance(values, list) and isinstance(node.get("x-apifox-enum"), list):
+            known = {str(value) for value in values}
+            for entry in node["x-apifox-enum"]:
+                value = entry.get("value") if isinstance(entry, dict) else entry
+                if str(value) not in known:
+                    yield f"{pointer}/x-apifox-enum: names {value!r}, which enum lacks"
+    for path, method, operation in operations(document):
+        pointer = f"/paths/{escape(path)}/{method}"
+        yield from _parameter_troubles(document, path, operation, pointer)
+        for status, holder in operation.get("responses", {}).items():
+            response, where = resolve(document, holder, f"{pointer}/responses/{status}")
+            media = list(response.get("content") or {})
+            if media and not any(_can_be_modelled(kind) for kind in media):
+                yield f"{where}/content: {media[0]} cannot be modelled, only JSON, text and bytes can"
+
+
+def _parameter_troubles(document: dict[str, Any], path: str, operation: dict[str, Any], pointer: str) -> Iterator[str]:
+    in_path = {
+        p["name"]: (p, where) for p, where in parameters(document, path, operation, pointer) if p["in"] == "path"
+    }
+    names = re.findall(r"\{([^}]*)\}", path)
+    for name in names:
+        if name not in in_path:
+            yield f"{pointer}: the path parameter {name!r} is not described"
+    for name, (parameter, where) in in_path.items():
+        if name not in names:
+            yield f"{where}: the path has no {{{name}}}"
+        elif parameter.get("required") is not True:
+            yield f"{where}: a path parameter must be required"
+
+
+def _can_be_modelled(media: str) -> bool:
+    kind = media.partition(";")[0].strip().lower()
+    return (
+        kind in {"application/json", "application/octet-stream"} or kind.startswith("text/") or kind.endswith("+json")
+    )
+
+
+def _nodes(node: Any, pointer: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield every mapping of a document but those inside of examples, each with its pointer."""
+    if isinstance(node, dict):
+        yield node, pointer
+        for key, child in node.items():
+            if key not in {"example", "examples", "default"}:
+                yield from _nodes(child, f"{pointer}/{escape(str(key))}")
+    elif isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from _nodes(child, f"{pointer}/{number}")
