@@ -1,0 +1,223 @@
+"""Fifty changes of the contract, each with the verdict that it deserves."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract import document as documents
+from contract.facts import of_document
+from contract.verdict import EXIT_CODES, changes
+
+ROOT = Path(__file__).parent.parent
+PATH = "/v1/videos/tasks/{task_id}"
+CONTRACT = documents.read(ROOT / "openapi.yaml")[0]
+
+
+class Doc:
+    """A copy of the contract, with short names for what is changed most."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Any] = copy.deepcopy(CONTRACT)
+
+    @property
+    def paths(self) -> dict[str, Any]:
+        return self.all["paths"]  # type: ignore[no-any-return]
+
+    @property
+    def get(self) -> dict[str, Any]:
+        return self.paths[PATH]["get"]  # type: ignore[no-any-return]
+
+    @property
+    def ok(self) -> dict[str, Any]:
+        return self.get["responses"]["200"]  # type: ignore[no-any-return]
+
+    @property
+    def media(self) -> dict[str, Any]:
+        return self.ok["content"]["application/json"]  # type: ignore[no-any-return]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return self.media["schema"]  # type: ignore[no-any-return]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return self.schema["properties"]  # type: ignore[no-any-return]
+
+    @property
+    def parameters(self) -> list[Any]:
+        return self.get["parameters"]  # type: ignore[no-any-return]
+
+
+Edit = Callable[[Doc], object]
+
+
+def rename(mapping: dict[str, Any], old: str, new: str) -> None:
+    mapping[new] = mapping.pop(old)
+
+
+def query(**more: Any) -> dict[str, Any]:
+    return {"name": "verbose", "in": "query", "schema": {"type": "boolean"}, **more}
+
+
+def to_component(doc: Doc) -> None:
+    doc.all["components"]["schemas"]["Task"] = doc.schema
+    doc.media["schema"] = {"$ref": "#/components/schemas/Task"}
+
+
+def wrap(doc: Doc) -> None:
+    doc.media["schema"] = {"type": "object", "properties": {"code": {"type": "integer"}, "data": doc.schema}}
+
+
+def as_31(doc: Doc) -> None:
+    doc.all["openapi"] = "3.1.0"
+    doc.fields["progress"]["type"] = ["integer"]
+
+
+def post_body(doc: Doc, *, required: bool) -> None:
+    schema = {"type": "object", "properties": {"note": {"type": "string"}}}
+    doc.get["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+CHANGES: dict[str, tuple[Edit, str | None]] = {
+    "operation gone": (lambda d: d.paths.update({PATH: {}, "/v2": {"get": d.get}}), "BREAK"),
+    "path parameter renamed": (lambda d: rename(d.paths, PATH, "/v1/videos/tasks/{id}"), "BREAK"),
+    "method changed": (lambda d: rename(d.paths[PATH], "get", "post"), "BREAK"),
+    "status gone": (lambda d: rename(d.get["responses"], "200", "201"), "BREAK"),
+    "media type changed": (lambda d: rename(d.ok["content"], "application/json", "text/plain"), "BREAK"),
+    "content gone": (lambda d: d.ok.pop("content"), "BREAK"),
+    "field gone": (lambda d: d.fields.pop("message"), "BREAK"),
+    "field renamed": (lambda d: rename(d.fields, "progress", "percent"), "BREAK"),
+    "nested field gone": (lambda d: d.fields["data"]["properties"].pop("videos"), "BREAK"),
+    "integer became string": (lambda d: d.fields["progress"].update(type="string"), "BREAK"),
+    "integer became number": (lambda d: d.fields["progress"].update(type="number"), "BREAK"),
+    "object became array": (lambda d: d.fields.update(data={"type": "array", "items": d.fields["data"]}), "BREAK"),
+    "item became string": (
+        lambda d: d.fields["data"]["properties"]["videos"].update(items={"type": "string"}),
+        "BREAK",
+    ),
+    "body became array": (lambda d: d.media.update(schema={"type": "array", "items": d.schema}), "BREAK"),
+    "body wrapped": (wrap, "BREAK"),
+    "field became optional": (lambda d: d.schema["required"].remove("progress"), "BREAK"),
+    "all became optional": (lambda d: d.schema.pop("required"), "BREAK"),
+    "field became nullable": (lambda d: d.fields["data"].update(nullable=True), "BREAK"),
+    "body became nullable": (lambda d: d.schema.update(nullable=True), "BREAK"),
+    "parameter gone": (lambda d: d.parameters.pop(1), "BREAK"),
+    "header renamed": (lambda d: d.parameters[1].update(name="X-Key"), "BREAK"),
+    "parameter of another type": (lambda d: d.parameters[0]["schema"].update(type="integer"), "BREAK"),
+    "parameter became required": (lambda d: d.parameters[1].update(required=True), "BREAK"),
+    "required parameter is new": (lambda d: d.parameters.append(query(required=True)), "BREAK"),
+    "required body is new": (lambda d: post_body(d, required=True), "BREAK"),
+    "one of two types": (
+        lambda d: d.fields.update(progress={"oneOf": [{"type": "integer"}, {"type": "string"}]}),
+        "BREAK",
+    ),
+    "enum value added": (lambda d: d.fields["state"]["enum"].append("paused"), "REVIEW"),
+    "enum value removed": (lambda d: d.fields["state"]["enum"].remove("pending"), "REVIEW"),
+    "enum value renamed": (lambda d: d.fields["action"].update(enum=["generate", "remake"]), "REVIEW"),
+    "enum dropped": (lambda d: d.fields["action"].pop("enum"), "REVIEW"),
+    "label changed": (lambda d: d.fields["state"]["x-apifox-enum"][0].update(name="排队"), "REVIEW"),
+    "server changed": (lambda d: d.all["servers"][0].update(url="https://api.duomiapi.com"), "REVIEW"),
+    "server added": (lambda d: d.all["servers"].append({"url": "https://two.duomiapi.com"}), "REVIEW"),
+    "security added": (lambda d: d.get.update(security=[{"key": []}]), "REVIEW"),
+    "deprecated": (lambda d: d.get.update(deprecated=True), "REVIEW"),
+    "status of the page": (lambda d: d.get.update({"x-apifox-status": "deprecated"}), "REVIEW"),
+    "parameter deprecated": (lambda d: d.parameters[1].update(deprecated=True), "REVIEW"),
+    "operation added": (
+        lambda d: d.paths.update({"/v1/credit": {"get": {"responses": {"200": {"description": ""}}}}}),
+        "NOTE",
+    ),
+    "response added": (lambda d: d.get["responses"].update({"404": {"description": "none"}}), "NOTE"),
+    "optional parameter added": (lambda d: d.parameters.append(query()), "NOTE"),
+    "optional body is new": (lambda d: post_body(d, required=False), "NOTE"),
+    "field added": (lambda d: d.fields.update(cost={"type": "number"}), "NOTE"),
+    "response header added": (lambda d: d.ok.update(headers={"X-Cost": {"schema": {"type": "string"}}}), "NOTE"),
+    "constraint added": (lambda d: d.fields["progress"].update(maximum=100), "NOTE"),
+    "format added": (lambda d: d.fields["create_time"].update(format="int64"), "NOTE"),
+    "text changed": (lambda d: d.get.update(summary="查询任务"), "NOTE"),
+    "version changed": (lambda d: d.all["info"].update(version="1.1.0"), "NOTE"),
+    "field became required": (
+        lambda d: d.fields["data"]["properties"]["videos"]["items"].update(required=["url"]),
+        "NOTE",
+    ),
+    "order of keys": (lambda d: d.media.update(schema=dict(reversed(d.schema.items()))), None),
+    "order of enum values": (lambda d: d.fields["state"]["enum"].reverse(), None),
+    "order of parameters": (lambda d: d.parameters.reverse(), None),
+    "order hints": (lambda d: d.schema.update({"x-apifox-orders": []}), None),
+    "link to the vendor's page": (lambda d: d.get.update({"x-run-in-apifox": "elsewhere"}), None),
+    "example": (lambda d: d.parameters[0].update(example="other"), None),
+    "moved to components": (to_component, None),
+    "written as 3.1": (as_31, None),
+}
+
+
+def judged(edit: Edit) -> list[str]:
+    doc = Doc()
+    edit(doc)
+    return [change.verdict for change in changes(of_document(CONTRACT), of_document(doc.all))]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_has_its_verdict(name: str) -> None:
+    """The worst verdict is the one that callers of this client need."""
+    edit, expected = CHANGES[name]
+
+    found = judged(edit)
+
+    assert (found[0] if found else None) == expected
+
+
+def test_there_are_fifty_changes() -> None:
+    """The list does not shrink unseen."""
+    assert len(CHANGES) >= 50
+
+
+@pytest.mark.parametrize("name", ["field gone", "enum value added", "field added", "example"])
+def test_the_exit_code_is_the_worst_verdicts(tmp_path: Path, name: str) -> None:
+    """The command prints a line for each change, the bump, and ends with the worst verdict's code."""
+    edit, expected = CHANGES[name]
+    doc = Doc()
+    edit(doc)
+    (tmp_path / "new.json").write_text(json.dumps(doc.all), encoding="utf-8")
+    command = [sys.executable, "-m", "contract", "diff", str(ROOT / "openapi.yaml"), str(tmp_path / "new.json")]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    as_json = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == as_json.returncode == (0 if expected is None else EXIT_CODES[expected])
+    rows = [json.loads(line) for line in as_json.stdout.splitlines()]
+    if expected is None:
+        assert rows == []
+        assert len(done.stdout.splitlines()) == 1
+        assert not any(verdict in done.stdout for verdict in EXIT_CODES)
+    else:
+        assert rows[0].keys() == {"verdict", "pointer", "what", "old", "new", "meaning"}
+        assert done.stdout.startswith(expected)
+        assert "version bump: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"swagger": "2.0"}', "Swagger 2.0"), ('{"openapi": "2.5.0"}', "OpenAPI 2.5.0"), ("- a\n", "no mapping"),
+        ("openapi: 3.0.1\ninfo: {}\npaths: {}\n", "not valid"), ("a: 1", "no OpenAPI document"),
+        ("x\n```yaml\na: 1\n```\n```yaml\nb: 1\n```\n", "2 fenced"),
+    ],
+)  # fmt: skip
+def test_what_is_no_contract_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    """A document that cannot be compared is exit 1 and one line."""
+    (tmp_path / "new").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "contract", "diff", str(ROOT / "openapi.yaml"), str(tmp_path / "new")]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
