@@ -1,117 +1,18 @@
-"""The command line of the maintainer's tool: `python -m contract --help`."""
+"""`python -m contract --help`: what the maintainer's tool can do."""
 
-import argparse
+import signal
 import sys
-from pathlib import Path
-
-from contract.document import ContractError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
-def _generate(arguments: argparse.Namespace) -> int:
-    from contract import generation  # noqa: PLC0415  (each command loads what it needs)
-
-    generation.check_tools(ROOT)
-    package = ROOT / "generated" / generation.PACKAGE
-    with generation.transaction(ROOT) as scratch:
-        new = scratch / generation.PACKAGE
-        if arguments.pages:
-            _import(arguments, scratch, new, package)
-            return 0
-        generation.generate(ROOT, ROOT / "openapi.yaml", new)
-        lines = generation.difference(package, new)
-        if arguments.check:
-            for line in lines:
-                print(line)
-            return 1 if lines else 0
-        if lines:
-            with generation.replaced([(new, package)], scratch):
-                pass
-    return 0
-
-
-def _import(arguments: argparse.Namespace, scratch: Path, new: Path, package: Path) -> None:
-    from contract import generation  # noqa: PLC0415  (as above)
-    from contract.document import read_valid  # noqa: PLC0415  (as above)
-    from contract.facts import of_document  # noqa: PLC0415  (as above)
-    from contract.overlay import unnamed  # noqa: PLC0415  (as above)
-    from contract.pages import merge  # noqa: PLC0415  (as above)
-    from contract.refusals import missing_labels, refuse  # noqa: PLC0415  (as above)
-    from contract.report import print_report  # noqa: PLC0415  (as above)
-    from contract.verdict import changes  # noqa: PLC0415  (as above)
-
-    current = ROOT / "openapi.yaml"
-    imported = scratch / "openapi.yaml"
-    imported.write_text(merge(current, arguments.pages, only=arguments.only), encoding="utf-8", newline="\n")
-    document, _ = read_valid(imported)
-    refuse(document, str(arguments.pages[0]) if len(arguments.pages) == 1 else "the merged pages")
-    names = [*missing_labels(document), *unnamed(generation.load_named(ROOT, imported))]
-    before = of_document(read_valid(current)[0]) if current.exists() else of_document({})
-    print_report(changes(before, of_document(document)), more=names)
-    sys.stdout.flush()
-    generation.generate(ROOT, imported, new)
-    with generation.replaced([(imported, current), (new, package)], scratch):
-        generation.prove(ROOT)
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from contract.check import check  # noqa: PLC0415  (as above)
-    from contract.generation import load_named  # noqa: PLC0415  (as above)
-
-    lines = list(check(load_named(ROOT, arguments.spec), arguments.generated))
-    for line in lines:
-        print(line)
-    return 1 if lines else 0
-
-
-def _diff(arguments: argparse.Namespace) -> int:
-    from contract.document import read_valid  # noqa: PLC0415  (as above)
-    from contract.facts import of_document  # noqa: PLC0415  (as above)
-    from contract.report import print_report  # noqa: PLC0415  (as above)
-    from contract.verdict import EXIT_CODES, changes, worst  # noqa: PLC0415  (as above)
-
-    found = changes(of_document(read_valid(arguments.old)[0]), of_document(read_valid(arguments.new)[0]))
-    print_report(found, as_json=arguments.json)
-    return EXIT_CODES[worst(found)]
-
-
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Run one command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m contract", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    generate = commands.add_parser("generate", prog="generate.sh", help="what generate.sh runs")
-    generate.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 and a diff where generated/ is stale"
-    )
-    generate.add_argument(
-        "--from",
-        dest="pages",
-        nargs="+",
-        type=Path,
-        metavar="FILE",
-        help="take the vendor's pages, and report what changed",
-    )
-    generate.add_argument(
-        "--only", action="store_true", help="with --from: nothing but the pages stays in the contract"
-    )
-    generate.set_defaults(run=_generate)
-    check = commands.add_parser("check", help="hold a generated package against the contract; a line per difference")
-    check.add_argument("--spec", type=Path, default=ROOT / "openapi.yaml", metavar="F")
-    check.add_argument("--generated", type=Path, default=ROOT / "generated", metavar="DIR", help="holds duomi_api")
-    check.set_defaults(run=_check)
-    diff = commands.add_parser("diff", help="what changed between two contracts; exit 3 for REVIEW, 4 for BREAK")
-    diff.add_argument("old", type=Path, metavar="OLD")
-    diff.add_argument("new", type=Path, metavar="NEW")
-    diff.add_argument("--json", action="store_true", help="print one JSON object a line")
-    diff.set_defaults(run=_diff)
-    arguments = parser.parse_args(argv)
-    if "pages" in arguments and ((arguments.only and not arguments.pages) or (arguments.check and arguments.pages)):
-        generate.error("--only goes with --from, and --check goes alone")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return int(arguments.run(arguments))
-    except (ContractError, OSError) as error:
-        print(f"{error}", file=sys.stderr)
+        from contract.commands import run  # noqa: PLC0415  (a missing tool and a Ctrl-C are one line, here too)
+
+        return run(sys.argv[1:])
+    except ModuleNotFoundError as error:
+        print(f"python on PATH lacks {error.name}; run `make setup`, then put .venv/bin first on PATH", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     return 1

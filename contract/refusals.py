@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from contract.document import ContractError, escape, operations, resolve
 from contract.facts import parameters
 from contract.names import label_table
+
+_ONE_LINE = ("const", "default", "name", "operationId", "summary", "tags", "title", "url")
+_BREAKS = frozenset({"Cc", "Zl", "Zp"})
 
 
 def refuse(document: dict[str, Any], name: str = "openapi.yaml") -> None:
@@ -39,6 +43,7 @@ def _troubles(document: dict[str, Any]) -> Iterator[str]:
                 resolve(document, node, pointer)
             except ContractError as error:
                 yield str(error)
+        yield from _text_troubles(node, pointer)
         values = node.get("enum")
         if isinstance(values, list) and isinstance(node.get("x-apifox-enum"), list):
             known = {str(value) for value in values}
@@ -54,6 +59,24 @@ def _troubles(document: dict[str, Any]) -> Iterator[str]:
             media = list(response.get("content") or {})
             if media and not any(_can_be_modelled(kind) for kind in media):
                 yield f"{where}/content: {media[0]} cannot be modelled, only JSON, text and bytes can"
+
+
+def _text_troubles(node: dict[str, Any], pointer: str) -> Iterator[str]:
+    """Yield the texts that would become code, or other text, in the source that is made of them."""
+    names = [name for name in node if not _is_one_line(name)]
+    for key in ("enum", *_ONE_LINE):
+        values = node.get(key)
+        names += [
+            v for v in (values if isinstance(values, list) else [values]) if isinstance(v, str) and not _is_one_line(v)
+        ]
+    for name in names:
+        yield f"{pointer}: {name!r} would become code: a name, a value, a title or a summary is one line"
+    if '"""' in str(node.get("description")):
+        yield f'{pointer}/description: """ would become code'
+
+
+def _is_one_line(text: str) -> bool:
+    return '"""' not in text and not any(unicodedata.category(character) in _BREAKS for character in text)
 
 
 def _parameter_troubles(document: dict[str, Any], path: str, operation: dict[str, Any], pointer: str) -> Iterator[str]:

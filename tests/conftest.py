@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from checkout import copy_to
 from harness import Caller, Server
 from pytest_httpserver import HTTPServer
 
@@ -24,3 +26,10 @@ def server(http_server: HTTPServer) -> Iterator[Server]:
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def call(request: pytest.FixtureRequest, server: Server) -> Caller:
     return Caller(request.param, server.url)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    return copy_to(folder)

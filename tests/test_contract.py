@@ -68,7 +68,7 @@ def test_the_three_sets_of_states_partition_the_contract() -> None:
     sets = (SUCCEEDED_STATES, FAILED_STATES, UNFINISHED_STATES)
     undecided = set(TaskState) - frozenset().union(*sets)
 
-    assert not undecided, f"decide in wrapper/duomi/_task.py what these states mean: {sorted(undecided)}"
+    assert not undecided, f"decide in wrapper/duomi/_task.py what these states mean: {', '.join(sorted(undecided))}"
     assert sum(map(len, sets)) == len(list(TaskState)), "a state stands in two sets, or is not in the contract any more"
 
 

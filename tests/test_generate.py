@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    for name in ("openapi.yaml", "overlay.yaml", "generator.yaml", "generate.sh"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("contract", "templates", "generated", "requirements"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
-
-
-def generate(checkout: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"PATH": path} if path is not None else {})
-    command = ["bash", str(checkout / "generate.sh"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+from checkout import generate, tree
 
 
 def test_a_run_changes_nothing(checkout: Path) -> None:
@@ -88,7 +65,7 @@ def test_a_contract_that_cannot_be_generated_changes_nothing(
 
 def test_a_missing_tool_is_one_line(checkout: Path) -> None:
     """Without the tools on PATH nothing is installed, and nothing changed."""
-    done = generate(checkout, path="/usr/bin:/bin")
+    done = generate(checkout, env={"PATH": "/usr/bin:/bin"})
 
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
@@ -102,7 +79,7 @@ def test_a_tool_of_another_version_is_one_line(checkout: Path, tmp_path: Path) -
     (tools / "ruff").write_text("#!/bin/sh\necho ruff 0.0.1\n", encoding="utf-8")
     (tools / "ruff").chmod(0o755)
 
-    done = generate(checkout, path=f"{tools}{os.pathsep}{os.environ['PATH']}")
+    done = generate(checkout, env={"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"})
 
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

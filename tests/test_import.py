@@ -1,0 +1,363 @@
+"""The vendor's pages, taken in: word for word, merged, refused, and all or nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import ROOT, command, generate, tree
+
+from contract import commands
+from contract import document as documents
+from contract.document import ContractError
+from contract.generation import prove
+from contract.pages import merge
+
+PAGE = (Path(__file__).parent / "query-task.md").read_text(encoding="utf-8")
+CONTRACT = documents.read(ROOT / "openapi.yaml")[0]
+PATH = "/v1/videos/tasks/{task_id}"
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def edited(edit: Edit) -> dict[str, Any]:
+    document = copy.deepcopy(CONTRACT)
+    edit(document)
+    return document
+
+
+def task(document: dict[str, Any]) -> Any:
+    return document["paths"][PATH]["get"]
+
+
+def answer(document: dict[str, Any]) -> Any:
+    return task(document)["responses"]["200"]["content"]["application/json"]["schema"]
+
+
+def page(folder: Path, edit: Edit, name: str = "page.json") -> Path:
+    path = folder / name
+    path.write_text(json.dumps(edited(edit), ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def credit(document: dict[str, Any]) -> None:
+    """Make a page of another operation, as the vendor writes them: a Chinese tag and no name."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "balance": {"type": "number"},
+            "由来": {"type": "array", "items": {"$ref": "#/components/schemas/Entry"}},
+        },
+        "required": ["balance"],
+    }
+    entry = {"allOf": [{"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}}]}
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": {"note": {"type": "string"}}}}}}
+    parameter = {"name": "account", "in": "path", "required": True, "schema": {"type": "string"}}
+    document["paths"] = {
+        "/v1/credit/{account}": {
+            "parameters": [parameter],
+            "post": {
+                "summary": "查询余额",
+                "tags": ["API文档/账户"],
+                "requestBody": body,
+                "responses": {"200": {"description": "", "content": {"application/json": {"schema": schema}}}},
+            },
+        }
+    }
+    document["components"]["schemas"] = {"Entry": entry}
+
+
+def unchanged(text: str) -> str:
+    return text
+
+
+@pytest.mark.parametrize(
+    ("encode", "change"),
+    [
+        ("utf-8", unchanged),
+        ("utf-8-sig", unchanged),
+        ("utf-8", lambda text: text.replace("\n", "\r\n")),
+        ("utf-8-sig", lambda text: text.replace("\n", "\r\n").rstrip()),
+        ("utf-8", lambda text: text.rstrip().removesuffix("```").rstrip("\n") + "\n\n```"),
+        ("utf-8", lambda text: text.replace("```yaml", "~~~yml").replace("```", "~~~")),
+        ("utf-8", lambda text: text[text.index("openapi:") : text.rindex("```")]),
+    ],
+    ids=["as exported", "BOM", "CRLF", "BOM, CRLF, no last newline", "no last newline", "tildes", "plain YAML"],
+)
+def test_one_page_is_taken_word_for_word(tmp_path: Path, encode: str, change: Callable[[str], str]) -> None:
+    """However a page was exported, its yaml block becomes openapi.yaml to the letter."""
+    exported = tmp_path / "page.md"
+    exported.write_bytes(change(PAGE).encode(encode))
+
+    text = merge(ROOT / "openapi.yaml", [exported], only=False)
+
+    assert text.encode() == (ROOT / "openapi.yaml").read_bytes()
+
+
+def test_json_is_a_contract_too(tmp_path: Path) -> None:
+    """A JSON export says the same, in its own words."""
+    text = merge(ROOT / "openapi.yaml", [page(tmp_path, lambda _: None)], only=False)
+
+    assert json.loads(text) == CONTRACT
+
+
+def test_the_same_page_changes_nothing(checkout: Path) -> None:
+    """The page that openapi.yaml was made of is reported as no change, and leaves every byte."""
+    before = tree(checkout)
+    (checkout.parent / "query-task.md").write_text(PAGE.rstrip(), encoding="utf-8", newline="\r\n")
+
+    done = generate(checkout, "--from", "query-task.md", cwd=checkout.parent)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+    assert tree(checkout) == before
+
+
+def test_another_page_joins_the_contract(checkout: Path) -> None:
+    """A new operation comes out with ASCII names, its neighbour stays, and the report says how to name it well."""
+    new = page(checkout.parent, credit)
+    named = checkout / "generated/duomi_api/api/videos"
+
+    done = generate(checkout, "--from", new)
+
+    assert done.returncode == 0, done.stderr
+    assert "NOTE   /paths/~1v1~1credit~1{account}/post" in done.stdout
+    (suggested,) = re.findall(r"overlay.yaml could name it: (.*)", done.stdout)
+    assert suggested == "{target: \"$.paths['/v1/credit/{account}'].post\", update: {operationId: create_credit}}"
+    assert "version bump: minor" in done.stdout
+    assert {p.name for p in named.glob("*.py")} == {"__init__.py", "get_video_task.py", "post_v1_credit_account.py"}
+    assert all(name.isascii() for name in tree(checkout))
+    taken = tree(checkout)
+    assert generate(checkout, "--from", new).returncode == 0
+    assert tree(checkout) == taken
+    overlay = checkout / "overlay.yaml"
+    overlay.write_text(f"{overlay.read_text(encoding='utf-8')}  - {suggested}\n", encoding="utf-8")
+    again = generate(checkout)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert (named / "create_credit.py").is_file()
+
+
+def test_only_replaces_all(checkout: Path) -> None:
+    """With `--only` what the pages do not have is gone, and an overlay that is left over is named."""
+    before = tree(checkout)
+
+    done = generate(checkout, "--from", page(checkout.parent, credit), "--only")
+
+    assert done.returncode == 1
+    assert "matches nothing" in done.stderr
+    assert tree(checkout) == before
+
+
+def test_a_new_state_is_taken_and_asks_for_a_decision(checkout: Path) -> None:
+    """A new state is a REVIEW that does not stop the import; then one test is red, and says who must decide what."""
+
+    def pause(document: dict[str, Any]) -> None:
+        answer(document)["properties"]["state"]["enum"].append("paused")
+
+    for folder in ("wrapper", "tests"):
+        shutil.copytree(ROOT / folder, checkout / folder)
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+
+    done = generate(checkout, "--from", page(checkout.parent, pause))
+
+    assert done.returncode == 0, done.stderr
+    assert "REVIEW" in done.stdout
+    assert "'paused' has no label" in done.stdout
+    test = "tests/test_contract.py::test_the_three_sets_of_states_partition_the_contract"
+    run = [sys.executable, "-m", "pytest", "-q", "-vv", "-o", "pythonpath=. wrapper generated", test]
+    red = subprocess.run(run, cwd=checkout, capture_output=True, text=True, check=False)
+    assert red.returncode == 1
+    assert "decide in wrapper/duomi/_task.py what these states mean: paused" in red.stdout
+
+
+def test_pages_merge(tmp_path: Path) -> None:
+    """Paths, components and tags of several pages stand in one contract, each once."""
+    one, two = page(tmp_path, lambda d: d.update(tags=[{"name": "a"}]), "one.json"), page(tmp_path, credit, "two.json")
+
+    document = documents.parse(merge(ROOT / "openapi.yaml", [one, two, one], only=True), Path("merged"))
+
+    assert list(document["paths"]) == [PATH, "/v1/credit/{account}"]
+    assert list(document["components"]["schemas"]) == ["Entry"]
+    assert document["tags"] == [{"name": "a"}]
+
+
+def test_paths_that_the_pages_have_are_replaced(tmp_path: Path) -> None:
+    """The vendor's new word on a path counts; what it does not mention stays."""
+    current = page(tmp_path, lambda _: None, "current.json")
+    current.write_text(merge(current, [page(tmp_path, credit, "two.json")], only=False), encoding="utf-8")
+    changed = page(tmp_path, lambda d: task(d).update(summary="新"))
+
+    document = documents.parse(merge(current, [changed], only=False), Path("merged"))
+
+    assert list(document["paths"]) == [PATH, "/v1/credit/{account}"]
+    assert task(document)["summary"] == "新"
+    assert list(document["components"]["schemas"]) == ["Entry"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "pointer"),
+    [
+        (lambda d: answer(d)["properties"]["progress"].update(type="string"), "/properties/progress/type"),
+        (lambda d: answer(d)["properties"]["state"]["enum"].append("x"), "/properties/state/enum"),
+        (lambda d: d.update(servers=[{"url": "https://elsewhere.example"}]), "/servers"),
+        (lambda d: d.update(openapi="3.1.0"), "/openapi"),
+    ],
+)
+def test_pages_that_contradict_each_other_are_refused(tmp_path: Path, edit: Edit, pointer: str) -> None:
+    """A contradiction names both files and the place."""
+    one, two = page(tmp_path, lambda _: None, "one.json"), page(tmp_path, edit, "two.json")
+
+    with pytest.raises(ContractError) as caught:
+        merge(ROOT / "openapi.yaml", [one, two], only=True)
+
+    said = str(caught.value)
+    assert all(word in said for word in ("one.json", "two.json", pointer)), said
+
+
+def enum(*values: str) -> Edit:
+    return lambda d: answer(d)["properties"]["state"].update({"enum": list(values), "x-apifox-enum": []})
+
+
+EVIL = 'x"""\nimport os\n"""'
+EVIL_LINE = 'x"\n__import__("os").system("true")\n"'
+
+REFUSED: dict[str, tuple[Edit, str]] = {
+    "no paths": (lambda d: d.update(paths={}), "/paths"),
+    "no operation": (lambda d: d.update(paths={PATH: {}}), "/paths"),
+    "Swagger 2": (lambda d: (d.pop("openapi"), d.update(swagger="2.0")), "Swagger 2.0"),
+    "OpenAPI 4": (lambda d: d.update(openapi="4.0.0"), "OpenAPI 4.0.0"),
+    "broken $ref": (lambda d: answer(d)["properties"].update(id={"$ref": "#/components/schemas/No"}), "schemas/No"),
+    "$ref to itself": (
+        lambda d: (
+            d["components"]["schemas"].update(A={"$ref": "#/components/schemas/A"}),
+            answer(d)["properties"].update(id={"$ref": "#/components/schemas/A"}),
+        ),
+        "not valid",
+    ),
+    "$ref to another file": (lambda d: answer(d)["properties"].update(id={"$ref": "other.yaml#/A"}), "other.yaml"),
+    "xml body": (
+        lambda d: task(d)["responses"]["200"].update(content={"application/xml": {"schema": {"type": "string"}}}),
+        "application/xml",
+    ),
+    "path parameter missing": (lambda d: task(d)["parameters"].pop(0), "task_id"),
+    "path parameter not required": (lambda d: task(d)["parameters"][0].update(required=False), "required"),
+    "path parameter that the path lacks": (lambda d: task(d)["parameters"][0].update(name="id"), "id"),
+    "enum values that collide": (enum("a-b", "a_b"), "Duplicate key"),
+    "enum values that differ by case": (enum("Done", "done"), "Duplicate key"),
+    "label of a value that is none": (lambda d: answer(d)["properties"]["state"]["enum"].remove("running"), "running"),
+    "overlay that matches nothing": (
+        lambda d: d.update(paths={"/v1/other/{task_id}": d["paths"][PATH]}),
+        "overlay.yaml: /actions/2",
+    ),
+    "override that matches nothing": (lambda d: answer(d)["properties"].pop("action"), "generator.yaml"),
+    "two operations of one name": (
+        lambda d: d["paths"].update({"/v1/x": {"get": {"operationId": "get_video_task", "responses": {"200": {"description": ""}}}}}),
+        "2 operations would become 1 module",
+    ),
+    "code in a summary": (lambda d: task(d).update(summary=EVIL), "would become code"),
+    "a line break and a quote in a summary": (lambda d: task(d).update(summary=EVIL_LINE), "would become code"),
+    "code in a description": (lambda d: answer(d).update(description=EVIL), "would become code"),
+    "code in a title": (lambda d: answer(d).update(title=EVIL_LINE), "would become code"),
+    "code in an enum value": (enum("pending", EVIL_LINE), "would become code"),
+    "code in the name of a field": (lambda d: answer(d)["properties"].update({EVIL_LINE: {}}), "would become code"),
+    "code in a default": (
+        lambda d: answer(d)["properties"]["message"].update(default=EVIL_LINE, type="string"),
+        "would become code",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_lost_or_run_is_refused(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """What the generator would drop, garble or make code of is exit 1, one line that names it, and nothing changed."""
+    edit, said = REFUSED[name]
+    path = page(checkout.parent, edit)
+    monkeypatch.setattr(commands, "ROOT", checkout)
+    monkeypatch.setattr(commands.generation, "prove", lambda _root: pytest.fail("the package was accepted"))
+    before = tree(checkout)
+
+    code = commands.run(["generate", "--from", str(path), "--only"])
+
+    error = capsys.readouterr().err
+    assert code == 1
+    assert len(error.splitlines()) == 1, error
+    assert re.search(said, error), error
+    assert tree(checkout) == before
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"\x00", b"openapi: [", b"{", b"- a\n", b"a: &a [*a]\n"])
+def test_what_is_no_page_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file of any bytes, or none at all, is one line that names it."""
+    path = tmp_path / "page.md"
+    path.write_bytes(content)
+
+    for given in (path, tmp_path / "missing.md", tmp_path):
+        with pytest.raises(ContractError) as caught:
+            merge(ROOT / "openapi.yaml", [given], only=False)
+        assert str(given) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_check_that_fails_takes_all_back(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the contract check finds a lie, openapi.yaml and generated/ are what they were."""
+
+    def fail(_root: Path) -> None:
+        assert (checkout / "generated/duomi_api/api/videos/post_v1_credit_account.py").is_file()
+        raise ContractError("contract check: a lie")
+
+    monkeypatch.setattr(commands, "ROOT", checkout)
+    monkeypatch.setattr(commands.generation, "prove", fail)
+    before = tree(checkout)
+
+    code = commands.run(["generate", "--from", str(page(checkout.parent, credit))])
+
+    assert (code, capsys.readouterr().err) == (1, "contract check: a lie\n")
+    assert tree(checkout) == before
+
+
+def test_the_proof_is_the_contract_check(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the check says of a package that lies is the cause that the maintainer reads."""
+    monkeypatch.setenv("PYTHONPATH", str(checkout))
+    target = checkout / "generated/duomi_api/models/task_state.py"
+    target.write_text(target.read_text(encoding="utf-8").replace("已成功", "成功"), encoding="utf-8")
+
+    with pytest.raises(ContractError, match="labels"):
+        prove(checkout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.02, 0.4, 1.0, 1.6, 2.2])
+def test_an_interrupt_leaves_everything_as_it_was(checkout: Path, number: signal.Signals, seconds: float) -> None:
+    """A signal at any moment is exit 1 and one line, or comes too late; nothing is half done in either case."""
+    before = tree(checkout)
+    new = page(checkout.parent, credit)
+    process = subprocess.Popen(
+        command(checkout, "--from", new), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(seconds)
+
+    process.send_signal(number)
+
+    _, error = process.communicate(timeout=60)
+    after = tree(checkout)
+    assert "Traceback" not in error
+    if process.returncode == 0:
+        assert "generated/duomi_api/api/videos/post_v1_credit_account.py" in after
+        assert generate(checkout, "--check").returncode == 0
+    else:
+        assert after == before
+        assert process.returncode == 1 or number is signal.SIGTERM
