@@ -8,20 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contract.document import operations
-from contract.facts import Difference, Facts, compare, of_document, parameters
-from contract.package import expected_client_options, load, of_package, same
+from contract.calls import FUNCTIONS, load, same
+from contract.document import ContractError, operations, resolve
+from contract.facts import Difference, Facts, compare, of_document, parameters, simplify, type_of
+from contract.package import expected_client_options, of_package
 
 # What of a contract a package can show.
-_SHOWN = {"is", "server", "required", "type", "nullable", "enum", "labels", "extras"}
-_HIDDEN = re.compile(r"^\S+ \S+ (request\b|response \S+ header )")
-_TYPED_FORMATS = {"date-time", "date", "uuid"}
+_SHOWN = {"is", "server", "required", "type", "nullable", "enum", "const", "labels", "extras"}
+_HIDDEN = re.compile(r"^\S+ \S+ (request\b|response \S+ header )|<\d+>")
+_TYPED_FORMATS = {"date-time", "date", "uuid", "binary"}
 
 
 def check(document: dict[str, Any], folder: Path) -> Iterator[str]:
     """Yield a line for each difference between a contract, its names given, and the package in a folder."""
     expected = _expected(document)
-    found = of_package(document, load(folder))
+    package = load(folder)
+    try:
+        found = of_package(document, package)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ContractError(f"{folder}/duomi_api does not do as generated code does: {error!r}") from error
     for difference in compare(expected, found):
         yield line(difference)
 
@@ -36,15 +41,19 @@ def _expected(document: dict[str, Any]) -> Facts:
         if aspect == "type" and values.get((name, "format")) in _TYPED_FORMATS:
             facts.values[name, aspect] = f"{value} {values[name, 'format']}"
         if aspect == "enum" and value is not None:
-            facts.values[name, "names"], facts.values[name, "open"] = [], True
+            facts.values[name, "names"], facts.values[name, "open"] = [], facts.values[name, "type"] == "string"
         if aspect == "extras" and value is None:
             del facts.values[name, aspect]
         if aspect == "extras" and value is not None:
             facts.values[name, "round trip"] = "equal"
+        if aspect == "type" and value in {"oneOf", "anyOf"}:
+            variants = (kind for (place, a), kind in values.items() if a == "type" and _is_variant(place, name))
+            facts.values[name, aspect] = "|".join(sorted(set(variants)))
         if aspect == "is" and value == "field":
             wire = name.rpartition(".")[2]
-            facts.values[name, "reads"], facts.values[name, "writes"] = [same(wire)], [wire]
             facts.values[name, "decoded"] = True
+            if values.get((name, "const")) is None:
+                facts.values[name, "reads"], facts.values[name, "writes"] = [same(wire)], [wire]
         if aspect == "is" and value == "body":
             facts.values[name, "decodes"] = "well"
     facts.add("server", "", "/servers", "document", written=True)
@@ -53,12 +62,25 @@ def _expected(document: dict[str, Any]) -> Facts:
     facts.add("client", "", "", "document", **{"is": "client"}, options=expected_client_options())
     for path, method, operation in operations(document):
         name = f"{method.upper()} {path}"
-        facts.add(name, "", "", "operation", twins=[], undocumented=[])
+        facts.add(name, "", "", "operation", twins=[], undocumented=[], own_ways=[], body="as given")
+        facts.add(name, "", "", "operation", functions=_functions(document, operation))
         for parameter, _ in parameters(document, path, operation, ""):
             place = f"{name} {parameter['in']} parameter {parameter['name']}"
             part = {"header": "headers", "cookie": "headers"}.get(parameter["in"], parameter["in"])
             facts.values[place, "sent"] = [f"changes {part}"]
     return facts
+
+
+def _is_variant(place: str, name: str) -> bool:
+    return re.fullmatch(re.escape(name) + r"<\d+>", place) is not None
+
+
+def _functions(document: dict[str, Any], operation: dict[str, Any]) -> list[str]:
+    """Return the functions that must be there: those that return what was parsed need something to parse."""
+    answers = (resolve(document, answer, "")[0] for answer in operation.get("responses", {}).values())
+    media = (next(iter((answer.get("content") or {"": {}}).values())) for answer in answers)
+    parsed = any(type_of(simplify(document, kind.get("schema", {}), "")[0]) != "any" for kind in media)
+    return [name for name in FUNCTIONS if parsed or name.endswith("_detailed")]
 
 
 def line(difference: Difference) -> str:

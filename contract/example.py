@@ -7,6 +7,8 @@ from typing import Any
 from contract.document import resolve
 from contract.facts import simplify, type_of
 
+# A schema that holds itself has no full value; what lies deeper than this is left out.
+DEPTH = 8
 _FORMATS = {
     "date-time": "2025-01-0{}T00:00:00+00:00",
     "date": "2025-01-0{}",
@@ -17,6 +19,8 @@ _FORMATS = {
 def example(document: dict[str, Any], node: Any, variant: int = 1, path: str = "", depth: int = 0) -> Any:
     """Return a full value for a schema: every field filled, and each `variant` (1 to 9) another value."""
     schema, _, _ = simplify(document, *resolve(document, node, path))
+    if "const" in schema:
+        return schema["const"]
     if schema.get("enum"):
         values = [value for value in schema["enum"] if value is not None]
         return values[(variant - 1) % len(values)]
@@ -24,13 +28,15 @@ def example(document: dict[str, Any], node: Any, variant: int = 1, path: str = "
         if schema.get(keyword):
             return example(document, schema[keyword][0], variant, path, depth + 1)
     match type_of(schema):
-        case "object" if depth < 8:
-            fields = schema.get("properties", {})
+        case "object":
+            fields = {} if depth >= DEPTH else schema.get("properties", {})
             return {
                 name: example(document, child, variant, f"{path}/{name}", depth + 1) for name, child in fields.items()
             }
+        case "array" if depth >= DEPTH:
+            return []
         case "array":
-            return [] if depth >= 8 else [example(document, schema.get("items", {}), variant, f"{path}/0", depth + 1)]
+            return [example(document, schema.get("items", {}), variant, f"{path}/0", depth + 1)]
         case "integer":
             return 10 * (1 + sum(map(ord, path)) % 9) + variant
         case "number":

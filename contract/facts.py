@@ -174,19 +174,20 @@ class Schemas:
     facts: Facts
     role: str
 
-    def add(self, name: str, parent: str, node: Any, pointer: str, kind: str, above: tuple[int, ...] = ()) -> None:
+    def add(self, name: str, parent: str, node: Any, pointer: str, kind: str, above: tuple[str, ...] = ()) -> None:
         """Add the facts of one schema and of all inside it."""
         schema, pointer, nullable = simplify(self.document, node, pointer)
-        if id(schema) in above:
+        if pointer in above:
             self.facts.add(name, parent, pointer, self.role, type="recursive", nullable=nullable)
             return
-        above = (*above, id(schema))
+        above = (*above, pointer)
         if kind == "body":
             self.facts.add(name, parent, pointer, self.role, **{"is": "body"})
-        enum = schema.get("enum", [schema["const"]] if "const" in schema else None)
+        enum = schema.get("enum")
         self.facts.add(
             name, parent, pointer, self.role, type=type_of(schema), nullable=nullable,
             enum=None if enum is None else [value for value in enum if value is not None],
+            const=schema.get("const"),
             labels=label_table(schema.get("x-apifox-enum")) or None,
             format=schema.get("format"),
             constraints={key: schema[key] for key in CONSTRAINTS if key in schema} or None,
@@ -260,5 +261,5 @@ def type_of(schema: Mapping[str, Any]) -> str:
     for keyword, implied in (("properties", "object"), ("items", "array"), ("oneOf", "oneOf"), ("anyOf", "anyOf")):
         if schema.get(keyword):
             return implied
-    values = schema.get("enum")
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
     return "string" if values and all(isinstance(value, str) for value in values) else "any"

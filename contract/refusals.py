@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from contract.document import ContractError, escape, operations, resolve
-from contract.facts import parameters
+from contract.facts import parameters, simplify, type_of
 from contract.names import label_table
 
 _ONE_LINE = ("const", "default", "name", "operationId", "summary", "tags", "title", "url")
@@ -57,6 +57,9 @@ def _troubles(document: dict[str, Any]) -> Iterator[str]:
         for status, holder in operation.get("responses", {}).items():
             response, where = resolve(document, holder, f"{pointer}/responses/{status}")
             media = list(response.get("content") or {})
+            first: dict[str, Any] = next(iter((response.get("content") or {}).values()), {})
+            if "schema" in first and type_of(simplify(document, first["schema"], "")[0]) == "any":
+                yield f"{where}/content/{escape(media[0])}/schema: has no type, so the body would be dropped"
             if media and not any(_can_be_modelled(kind) for kind in media):
                 yield f"{where}/content: {media[0]} cannot be modelled, only JSON, text and bytes can"
 

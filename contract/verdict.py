@@ -85,6 +85,8 @@ def _verdict(difference: Difference, old: Facts, new: Facts) -> tuple[str, str]:
             return (BREAK, "code that relies on it meets null") if after else (NOTE, "null does not come any more")
         case "enum":
             return REVIEW, _enum_meaning(before, after)
+        case "const":
+            return REVIEW, "the one value that may stand there is another"
         case "labels":
             return REVIEW, "`.label` shows other words"
         case "operationId" if before is not None and difference.place.name in old.places:

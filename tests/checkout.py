@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,3 +45,9 @@ def tree(folder: Path) -> dict[str, bytes]:
     """Return every file's bytes, so that two moments can be compared."""
     files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def check(generated: Path) -> subprocess.CompletedProcess[str]:
+    """Run `contract check` on the package in a folder."""
+    command = [sys.executable, "-m", "contract", "check", "--generated", str(generated)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

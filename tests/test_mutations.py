@@ -1,0 +1,159 @@
+"""Every way in which the generated package may lie, and `contract check` names each."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import attrs
+import pytest
+from checkout import ROOT, check
+
+GET = "api/videos/get_video_task.py"
+TASK = "models/video_task.py"
+STATE = "models/task_state.py"
+DATA = "models/video_task_data.py"
+VIDEO = "models/video.py"
+CLIENT = "client.py"
+ALL = 0
+
+
+@attrs.frozen
+class Lie:
+    """One edit of one file: which occurrence of a text (the first is 1, the last -1) becomes which, and what names it."""
+
+    file: str
+    old: str
+    new: str
+    named: str
+    which: int = ALL
+
+    def tell(self, package: Path) -> None:
+        path = package / self.file
+        if not self.old:
+            path.unlink()
+            return
+        pieces = path.read_text(encoding="utf-8").split(self.old)
+        assert len(pieces) > 1, f"{self.old!r} is not in {self.file}"
+        if self.which == ALL:
+            text = self.new.join(pieces)
+        else:
+            at = self.which if self.which > 0 else len(pieces) + self.which
+            text = self.old.join(pieces[:at]) + self.new + self.old.join(pieces[at:])
+        path.write_text(text, encoding="utf-8")
+
+
+TWIN = """response = await client.get_async_httpx_client().request(**kwargs)
+
+    return"""
+
+LIES: dict[str, Lie] = {
+    "URL": Lie(GET, '"/v1/videos/tasks/{task_id}"', '"/v1/video/tasks/{task_id}"', "operation"),
+    "URL with a slash more": Lie(GET, '"/v1/videos/tasks/{task_id}"', '"/v1/videos/tasks/{task_id}/"', "operation"),
+    "method": Lie(GET, '"get"', '"post"', "operation"),
+    "query added": Lie(GET, '"method": "get",', '"method": "get", "params": {"id": task_id},', "query"),
+    "quoting removed": Lie(GET, 'quote(str(task_id), safe="")', "str(task_id)", "not quoted"),
+    "quoting keeps the slash": Lie(GET, 'safe=""', 'safe="/"', "not quoted"),
+    "quoting keeps a colon": Lie(GET, 'safe=""', 'safe=":"', "not quoted"),
+    "quoting twice": Lie(GET, "quote(str(task_id)", "quote(quote(str(task_id))", "not quoted"),
+    "plus quoting": Lie(GET, "import quote", "import quote_plus as quote", "not quoted"),
+    "id in lower case": Lie(GET, "str(task_id)", "str(task_id).lower()", ""),
+    "id trimmed": Lie(GET, "str(task_id)", "str(task_id).strip()", ""),
+    "header renamed": Lie(GET, '"Authorization"', '"X-Key"', "Authorization"),
+    "header dropped": Lie(GET, 'headers["Authorization"] = authorization', "pass", "Authorization"),
+    "header changed": Lie(GET, "] = authorization", '] = f"Bearer {authorization}"', "Authorization"),
+    "headers not sent": Lie(GET, '_kwargs["headers"] = headers', "pass", "Authorization"),
+    "header made required": Lie(GET, "authorization: str | Unset = UNSET", "authorization: str", "required"),
+    "header of another type": Lie(GET, "authorization: str | Unset", "authorization: int | Unset", "type"),
+    "id made optional": Lie(GET, "    task_id: str,\n", '    task_id: str = "1",\n', "operation"),
+    "status": Lie(GET, "== 200", "== 201", "response"),
+    "status made a range": Lie(GET, "== 200", "< 300", "undocumented"),
+    "answer not decoded": Lie(GET, "VideoTask.from_dict(response.json())", "response.json()", "type"),
+    "answer dropped": Lie(GET, "return response_200", "return None", "200"),
+    "unexpected status in silence": Lie(GET, "if client.raise_on_unexpected_status:", "if False:", "unexpected"),
+    "status in the response": Lie(GET, "HTTPStatus(response.status_code)", "HTTPStatus(200)", "differs"),
+    "body in the response": Lie(GET, "content=response.content", 'content=b""', "Response"),
+    "headers in the response": Lie(GET, "headers=response.headers,", "headers={},", "Response"),
+    "async URL": Lie(GET, "request(**kwargs)", 'request(**(kwargs | {"url": "/v1/x"}))', "asyncio"),
+    "async method": Lie(GET, "request(**kwargs)", 'request(**(kwargs | {"method": "post"}))', "asyncio"),
+    "async headers": Lie(GET, "request(**kwargs)", 'request(**(kwargs | {"headers": {}}))', "asyncio"),
+    "async without the header": Lie(GET, "authorization=authorization,\n    )\n\n    response = await",
+                                    ")\n\n    response = await", "asyncio"),
+    "async asks twice": Lie(GET, TWIN, TWIN.replace("return", "await client.get_async_httpx_client().request(**kwargs)\n    return"), "asyncio"),
+    "async redirects": Lie(GET, "request(**kwargs)", "request(**kwargs, follow_redirects=True)", "asyncio"),
+    "async time-out": Lie(GET, "request(**kwargs)", "request(**kwargs, timeout=1)", "asyncio"),
+    "async without an answer": Lie(GET, ").parsed", ").parsed and None", "asyncio", -1),
+    "sync without an answer": Lie(GET, ").parsed", ").parsed and None", "sync", 1),
+    "sync redirects": Lie(GET, "        **kwargs,\n", "        **kwargs, follow_redirects=True,\n", "sync"),
+    "sync time-out": Lie(GET, "        **kwargs,\n", "        **kwargs, timeout=1,\n", "sync"),
+    "sync function dropped": Lie(GET, "def sync(", "def _sync(", "sync"),
+    "async function dropped": Lie(GET, "async def asyncio(", "async def _asyncio(", "asyncio"),
+    "key read by another name": Lie(TASK, 'd.pop("progress")', 'd.pop("percent")', "progress"),
+    "key written by another name": Lie(TASK, '"message": message', '"msg": message', "message"),
+    "key by another name both ways": Lie(TASK, '"progress"', '"percent"', "progress"),
+    "two fields swapped on reading": Lie(TASK, "create_time=create_time,\n            update_time=update_time",
+                                         "create_time=update_time,\n            update_time=create_time", "time"),
+    "two fields swapped on writing": Lie(TASK, '"create_time": create_time,\n                "update_time": update_time',
+                                         '"create_time": update_time,\n                "update_time": create_time', "time"),
+    "key dropped from to_dict": Lie(TASK, '                "progress": progress,\n', "", "progress"),
+    "value changed on reading": Lie(TASK, 'd.pop("progress")', 'd.pop("progress") + 1', "round trip"),
+    "value changed on writing": Lie(TASK, "message = self.message", "message = self.message.strip()[:5]", "round trip"),
+    "integer read as text": Lie(TASK, 'd.pop("progress")', 'str(d.pop("progress"))', "progress"),
+    "type of a field": Lie(TASK, "    progress: int\n", "    progress: str\n", "progress: type"),
+    "required made optional": Lie(TASK, 'd.pop("message")', 'd.pop("message", "")', "message: required"),
+    "required by default": Lie(TASK, "    action: TaskAction\n", "    action: TaskAction = TaskAction.GENERATE\n", "action: required"),
+    "optional made required": Lie(VIDEO, 'd.pop("url", UNSET)', 'd.pop("url")', "url: required"),
+    "optional written as null": Lie(VIDEO, "if url is not UNSET:", "if True:", "url"),
+    "made nullable": Lie(TASK, "    message: str\n", "    message: str | None\n", "message: nullable"),
+    "extras dropped": Lie(TASK, "video_task.additional_properties = d", "pass", "extras"),
+    "extras not written": Lie(TASK, "field_dict.update(self.additional_properties)", "pass", "extras"),
+    "extras of a part dropped": Lie(VIDEO, "video.additional_properties = d", "pass", "extras"),
+    "list cut": Lie(DATA, "videos.append(videos_item)", "videos[:] = [videos_item] if False else videos", "round trip"),
+    "field dropped": Lie(TASK, "    action: TaskAction\n", "", ""),
+    "enum not decoded": Lie(TASK, 'TaskState(d.pop("state"))', 'd.pop("state")', "state"),
+    "enum written by its name": Lie(TASK, "state = self.state.value", "state = self.state.name", "state"),
+    "enum member added": Lie(STATE, '    ERROR = "error"\n', '    ERROR = "error"\n    PAUSED = "paused"\n', "state: enum"),
+    "enum member dropped": Lie(STATE, '    ERROR = "error"\n', "", "state: enum"),
+    "enum value misspelt": Lie(STATE, '= "succeeded"', '= "suceeded"', "state: enum"),
+    "enum name misspelt": Lie(STATE, "SUCCEEDED =", "SUCEEDED =", "state: names"),
+    "enum values swapped": Lie(STATE, 'RUNNING = "running"\n    SUCCEEDED = "succeeded"', 'RUNNING = "succeeded"\n    SUCCEEDED = "running"', "state: "),
+    "enum order": Lie(STATE, '    PENDING = "pending"\n    RUNNING = "running"\n', '    RUNNING = "running"\n    PENDING = "pending"\n', "state: enum"),
+    "enum closed": Lie(STATE, "if not isinstance(value, str):", "if True:", "state: open"),
+    "label changed": Lie(STATE, "已成功", "成功", "state: labels"),
+    "labels swapped": Lie(STATE, '"pending": "队列中", "running": "生成中"', '"pending": "生成中", "running": "队列中"', "state: labels"),
+    "label of the value alone": Lie(STATE, "_LABELS.get(self.value, self.value)", "self.value", "state: labels"),
+    "verification off": Lie(CLIENT, "_verify_ssl: str | bool | ssl.SSLContext = field(default=True", "_verify_ssl: str | bool | ssl.SSLContext = field(default=False", "verify"),
+    "verification off for async": Lie(CLIENT, "verify=self._verify_ssl", "verify=False", "verify", 2),
+    "verification not handed on": Lie(CLIENT, "verify=self._verify_ssl", "verify=True", "verify", 1),
+    "redirects on": Lie(CLIENT, "_follow_redirects: bool = field(default=False", "_follow_redirects: bool = field(default=True", "follow_redirects"),
+    "redirects on for async": Lie(CLIENT, "follow_redirects=self._follow_redirects", "follow_redirects=True", "follow_redirects", 2),
+    "time-out": Lie(CLIENT, "_timeout: httpx.Timeout | None = field(default=None", "_timeout: httpx.Timeout | None = field(default=httpx.Timeout(1)", "timeout"),
+    "time-out dropped for async": Lie(CLIENT, "                timeout=self._timeout,\n", "", "timeout", 2),
+    "headers not handed on": Lie(CLIENT, "headers=self._headers", "headers={}", "headers", 1),
+    "another prefix": Lie(CLIENT, 'prefix: str = "Bearer"', 'prefix: str = "Token"', "Authorization"),
+    "server": Lie("contract.py", "https://duomiapi.com", "https://example.com", "/servers"),
+    "written schema": Lie("contract.py", '"progress": {"type": "integer"}', '"progress": {"type": "string"}', "written"),
+    "model file missing": Lie(VIDEO, "", "", "cannot be imported"),
+    "operation file missing": Lie(GET, "", "", "operation"),
+    "enum file missing": Lie(STATE, "", "", "cannot be imported"),
+    "written contract missing": Lie("contract.py", "", "", "contract"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIES)
+def test_no_lie_survives(tmp_path: Path, name: str) -> None:
+    """`contract check` exits 1 and names the place of each lie, in one line each and without a traceback."""
+    shutil.copytree(ROOT / "generated", tmp_path / "generated", ignore=shutil.ignore_patterns("__pycache__"))
+    LIES[name].tell(tmp_path / "generated/duomi_api")
+
+    done = check(tmp_path / "generated")
+
+    assert done.returncode == 1, "it survives"
+    assert LIES[name].named in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_there_are_thirty_lies() -> None:
+    """The list does not shrink unseen."""
+    assert len(LIES) >= 30
