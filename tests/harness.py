@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,25 @@ class Caller:
             async with AsyncDuomi(KEY, **given) as client:
                 result = getattr(client, method)(*arguments, **keywords)
                 return [task async for task in result] if method == "watch" else await result
+
+        return anyio.run(call, backend=self.kind)
+
+    def script(self, steps: Callable[[Any], list[Callable[[], Any]]], *, pause: float = 0.0) -> list[Any]:
+        """Make several calls on one client, with pauses between them."""
+        results: list[Any] = []
+        if self.kind == "sync":
+            with Duomi(KEY, **self.options({})) as client:
+                for step in steps(client):
+                    results.append(step())
+                    time.sleep(pause)
+            return results
+
+        async def call() -> list[Any]:
+            async with AsyncDuomi(KEY, **self.options({})) as client:
+                for step in steps(client):
+                    results.append(await step())
+                    await anyio.sleep(pause)
+            return results
 
         return anyio.run(call, backend=self.kind)
 

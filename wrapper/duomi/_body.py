@@ -11,6 +11,7 @@ from duomi._judge import BodyTooLargeError
 
 LIMIT = 10 * 1024 * 1024
 _PIECE = 64 * 1024
+_CODINGS = 2
 
 
 class Body:
@@ -30,6 +31,8 @@ class Body:
         if "content-encoding" not in headers:
             return
         names = [name.strip().lower() for name in headers["content-encoding"].split(",")]
+        if len(names) > _CODINGS:
+            raise httpx.DecodingError(f"the body is compressed {len(names)} times over")
         self._codings = [_Inflater(name) for name in reversed(names) if name not in {"", "identity"}]
 
     def add(self, piece: bytes) -> None:

@@ -11,9 +11,10 @@ import httpx
 from duomi._download import Target
 from duomi._errors import ConfigurationError
 from duomi._flow import Wait, WatchFlow, settle, watch_flow
-from duomi._http import AROUND, Api, AsyncDriver, AsyncShell, Caller, Driver, Shell
+from duomi._http import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, Retry
 from duomi._settings import Settings, check_task_id, check_timeout
+from duomi._shell import Api, AsyncShell, Shell
 from duomi._task import Task
 from duomi._transfer import adownload, download
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def _watch(caller: Caller, task_id: str, timeout: float | EllipsisType | None, polling: Polling | None) -> WatchFlow:
     """Return the flow of one wait, its arguments judged."""
-    caller.ensure_open()
+    caller.pools.ensure_open()
     check_task_id(task_id)
     polling = caller.settings.polling if polling is None else polling
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
@@ -153,7 +154,7 @@ class Duomi:
         self.driver.close()
 
     def __enter__(self) -> Self:
-        self.driver.ensure_open()
+        self.driver.pools.ensure_open()
         return self
 
     def __exit__(
@@ -284,7 +285,7 @@ class AsyncDuomi:
         await self.driver.aclose()
 
     async def __aenter__(self) -> Self:
-        self.driver.ensure_open()
+        self.driver.pools.ensure_open()
         return self
 
     async def __aexit__(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import logging
 import os
 import re
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias, TypeVar
@@ -19,7 +20,7 @@ import httpx
 
 from duomi._errors import DownloadError
 from duomi._flow import RequestFlow, Send, Sleep, Surroundings
-from duomi._judge import Problem, retry_after
+from duomi._judge import PASSING_STATUSES, Problem, is_lasting, retry_after
 from duomi._policy import Retry
 from duomi._settings import HEADERS
 from duomi._task import Task
@@ -29,7 +30,6 @@ T = TypeVar("T")
 REDIRECTS = 5
 NAME_BYTES = 180
 
-_PASSING = frozenset({408, 425, 429})
 _STALE = frozenset({403, 404, 410})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\.|$)", re.IGNORECASE)
@@ -111,8 +111,9 @@ def download_flow(
             log.warning("%s is there already, and is kept", path)
             continue
         clip = _Clip(urls[number], path, target, saved)
+        attempts = itertools.count(1)
         try:
-            yield from clip.fetch(around, retry)
+            yield from clip.fetch(around, retry, attempts)
         except _Stale as stale:
             fresh = yield from ask()
             if isinstance(fresh, Problem):
@@ -122,11 +123,26 @@ def download_flow(
                 raise clip.error(f"{stale}, and the API has no other URL for it") from None
             clip = _Clip(urls[number], path, target, saved)
             try:
-                yield from clip.fetch(around, retry)
+                yield from clip.fetch(around, retry, attempts)
             except _Stale as again:
                 raise clip.error(str(again)) from None
         saved.append(str(path))
     return paths
+
+
+class _AsWritten(httpx.URL):
+    """A URL whose path is sent to the letter: httpx tidies one up, and a signature holds only for what was signed."""
+
+    _target: bytes | None = None
+
+    def keep(self, written: str) -> None:
+        """Keep the path and the query of the text that the URL was read from, where they can be sent."""
+        found = re.fullmatch(r"https?://[^/?#]*(/[!-\"$-~]*)(#.*)?", written.strip(), re.IGNORECASE | re.DOTALL)
+        self._target = found[1].encode("ascii") if found else None
+
+    @property
+    def raw_path(self) -> bytes:
+        return super().raw_path if self._target is None else self._target
 
 
 class _Clip:
@@ -145,15 +161,14 @@ class _Clip:
     def error(self, text: str) -> DownloadError:
         return DownloadError(f"{self.path.name}: {text}", self.url, str(self.path), self.saved)
 
-    def fetch(self, around: Surroundings, retry: Retry) -> Part[None]:
+    def fetch(self, around: Surroundings, retry: Retry, attempts: Iterator[int]) -> Part[None]:
         part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             self._file = part.open("xb")
         except OSError as error:
             raise self.error(f"cannot write: {error.strerror}") from error
         try:
-            attempt = 1
-            while True:
+            for attempt in attempts:
                 try:
                     yield from self._attempt()
                     break
@@ -163,7 +178,6 @@ class _Clip:
                         raise self.error(str(trouble)) from trouble.__cause__
                     log.info("%s: %s; attempt %d of %d", self.path.name, trouble, attempt + 1, retry.attempts)
                     yield Sleep(pause)
-                    attempt += 1
             yield from self._disk(self._settle)
             if not self._may_replace and os.path.lexists(self.path):
                 raise self.error("is there already; overwrite=True replaces it")
@@ -194,13 +208,13 @@ class _Clip:
             raise self.error("the clip is empty")
 
     def _open(self) -> Part[Head]:
-        url = _parse(self.url, self)
+        url, written = _parse(self.url, self), self.url
         for _ in range(REDIRECTS + 1):
             if url.scheme == "http":
                 log.warning("%s comes over http, where anybody on the way may change it", self.path.name)
-            answer: Head | Exception = yield Open(self._request(url))
+            answer: Head | Exception = yield Open(self._request(url, written))
             if isinstance(answer, Exception):
-                if isinstance(answer, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.InvalidURL):
+                if is_lasting(answer):
                     raise self.error(_say(answer)) from answer
                 raise _Passing(_say(answer)) from answer
             if answer.status not in _MOVED or "location" not in answer.headers:
@@ -212,25 +226,23 @@ class _Clip:
                 raise self.error("the redirect leads nowhere") from error
             if target.scheme not in {"http", "https"} or (url.scheme, target.scheme) == ("https", "http"):
                 raise self.error(f"the redirect leads from {url.scheme} to {target.scheme}")
-            url = target
+            url, written = target, location
         raise self.error(f"more than {REDIRECTS} redirects")
 
-    def _request(self, url: httpx.URL) -> httpx.Request:
+    def _request(self, url: httpx.URL, written: str) -> httpx.Request:
         headers = {"user-agent": HEADERS["user-agent"], "accept": "*/*", "accept-encoding": "identity"}
         if self._done and self._etag is not None:
             headers |= {"range": f"bytes={self._done}-", "if-range": self._etag}
         request = httpx.Request("GET", url, headers=headers)
-        written = re.match(r"https?://[^/?#]*([^#]*)", self.url) if str(url) == str(httpx.URL(self.url)) else None
-        if written and written[1].startswith("/") and written[1].isascii() and written[1].isprintable():
-            # httpx tidies a URL up, and a signature holds only for the letters that were signed.
-            request.extensions["target"] = written[1].replace(" ", "%20").encode("ascii")
+        request.url = _AsWritten(url)
+        request.url.keep(written)
         return request
 
     def _begin(self, head: Head) -> Part[int | None]:
         """Judge the head, make the file ready, and return how many bytes there will be."""
         if head.status in _STALE:
             raise _Stale(f"status {head.status}")
-        if head.status in _PASSING or head.status >= 500:
+        if head.status in PASSING_STATUSES or head.status >= 500:
             raise _Passing(f"status {head.status}", retry_after(head.headers.get("retry-after")))
         if head.status == 416 and self._done:
             yield from self._restart()
@@ -245,19 +257,23 @@ class _Clip:
         length = head.headers.get("content-length", "")
         rest = int(length) if length.isascii() and length.isdigit() else None
         if head.status == 206:
-            total = self._resumed(head)
-            return total if total is not None or rest is None else self._done + rest
+            return self._resumed(head, rest)
         yield from self._restart()
         etag = head.headers.get("etag", "")
         self._etag = etag if etag.startswith('"') else None
         return rest
 
-    def _resumed(self, head: Head) -> int | None:
-        answered = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", head.headers.get("content-range", "").strip())
-        if answered is None or int(answered[1]) != self._done:
+    def _resumed(self, head: Head, rest: int | None) -> int | None:
+        answered = re.fullmatch(
+            r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", head.headers.get("content-range", "").strip()
+        )
+        if answered is None or int(answered[1]) != self._done or head.headers.get("etag", self._etag) != self._etag:
+            # Without its mark the next attempt begins at the first byte.
             self._etag = None
-            raise _Passing("status 206 with another range than was asked for")
-        return None if answered[2] == "*" else int(answered[2])
+            raise _Passing("status 206 with another range, or of another file, than was asked for")
+        if answered[2] != "*":
+            return int(answered[2])
+        return None if rest is None else self._done + rest
 
     def _restart(self) -> Part[None]:
         self._done = 0

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, TypeVar
 
-import attrs
-import duomi_api
 import httpx
 from duomi_api.api.videos import get_video_task
 
@@ -18,23 +16,19 @@ from duomi._body import Body
 from duomi._errors import ConfigurationError
 from duomi._flow import Answer, RequestFlow, Send, Show, Sleep, Surroundings, WatchFlow, request_flow
 from duomi._judge import BodyTooLargeError, Judge, Problem, Read, Reply, read_response, read_task
+from duomi._pools import Pools
 from duomi._settings import HEADERS, Settings
 from duomi._task import Task
 
-if TYPE_CHECKING:
-    import ssl
-
 T = TypeVar("T")
 Wish = TypeVar("Wish")
-ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
 
 CONNECT: Final = 5.0
-CONNECTIONS_PER_POOL: Final = 4
 _STEPS: Final = ("connect", "read", "write", "pool")
-_LIMITS: Final = httpx.Limits(max_connections=CONNECTIONS_PER_POOL, max_keepalive_connections=CONNECTIONS_PER_POOL)
 AROUND: Final = Surroundings(time.monotonic, random.random)
 
-BROKEN = (httpx.RequestError, httpx.InvalidURL, TimeoutError, BodyTooLargeError)
+# A UnicodeError is what Python's resolver makes of a host name that cannot be one.
+BROKEN = (httpx.RequestError, httpx.InvalidURL, TimeoutError, UnicodeError, BodyTooLargeError)
 
 
 def per_step(limit: float) -> dict[str, float]:
@@ -62,63 +56,26 @@ class _TimeLeft(dict[str, float]):
             raise TimeoutError(f"no whole answer within {self._limit:g} s")
 
 
-class Pools(Generic[ClientT]):
-    """Small httpx clients behind one TLS context, made as they are needed; a large pool is slow."""
-
-    def __init__(self, make: Callable[..., ClientT], own: ClientT | None) -> None:
-        self._make = make
-        self._own = own
-        self._lock = threading.Lock()
-        self._free: list[ClientT] = []
-        self._made: list[ClientT] = []
-        self._tls: ssl.SSLContext | None = None
-
-    def take(self) -> ClientT:
-        """Lend a client with a connection to spare."""
-        if self._own is not None:
-            return self._own
-        with self._lock:
-            if not self._free:
-                client = self._make(verify=self.tls, limits=_LIMITS)
-                self._made.append(client)
-                self._free = [client] * CONNECTIONS_PER_POOL
-            return self._free.pop()
-
-    def give_back(self, client: ClientT) -> None:
-        """Take a lent client back."""
-        if client is not self._own:
-            with self._lock:
-                self._free.append(client)
-
-    def drain(self) -> list[ClientT]:
-        """Return every client that was made, to be closed."""
-        with self._lock:
-            made, self._made, self._free = self._made, [], []
-        return made
-
-    @property
-    def tls(self) -> ssl.SSLContext:
-        """The one TLS context, made at first use."""
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
-        return self._tls
-
-
 def _unreachable(_request: httpx.Request) -> httpx.Response:
     raise RuntimeError("the shell sends nothing itself")
 
 
-_NOWHERE = httpx.MockTransport(_unreachable)
+NOWHERE = httpx.MockTransport(_unreachable)
 
 
 def _headers(own: httpx.Client | httpx.AsyncClient | None) -> httpx.Headers:
     """Return the headers of every request: those that the caller's client was given, and else ours."""
     headers = httpx.Headers(HEADERS)
     if own is not None:
-        plain = httpx.Client(transport=_NOWHERE).headers
+        plain = httpx.Client(transport=NOWHERE).headers
         headers.update([(name, value) for name, value in own.headers.multi_items() if plain.get(name) != value])
         headers["accept-encoding"] = HEADERS["accept-encoding"]
     return headers
+
+
+def closed_meanwhile(client: httpx.Client | httpx.AsyncClient, error: RuntimeError) -> Exception:
+    """Return what a RuntimeError of httpx means: another thread or task has closed the client, or a bug."""
+    return ConfigurationError("the client was closed in the middle of a call") if client.is_closed else error
 
 
 def unwrap(answer: T | Problem) -> T:
@@ -131,15 +88,11 @@ def unwrap(answer: T | Problem) -> T:
 class Caller:
     """What both drivers need to know: the settings, and how requests are made and judged."""
 
+    pools: Pools[Any]
+
     def __init__(self, settings: Settings, own: httpx.Client | httpx.AsyncClient | None) -> None:
         self.settings = settings
         self.headers = _headers(own)
-        self.closed = False
-
-    def ensure_open(self) -> None:
-        """Refuse to work after the client was closed."""
-        if self.closed:
-            raise ConfigurationError("the client is closed")
 
     def flow(self, request: httpx.Request, read: Read[T], until: float = math.inf) -> RequestFlow[T]:
         """Return the flow of one request."""
@@ -161,15 +114,10 @@ class Caller:
         return self.flow(request, read_response)
 
 
-def _response(reply: Reply, request: httpx.Request) -> httpx.Response:
-    headers = reply.headers.copy()
-    for name in ("content-encoding", "content-length", "transfer-encoding"):
-        headers.pop(name, None)
-    return httpx.Response(reply.status, headers=headers, content=reply.content, request=request)
-
-
 class Driver(Caller):
     """Carries wishes out with `httpx.Client`, and blocks."""
+
+    pools: Pools[httpx.Client]
 
     def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
         super().__init__(settings, own)
@@ -177,7 +125,6 @@ class Driver(Caller):
 
     def call(self, flow: RequestFlow[T]) -> T:
         """Drive a flow to its end."""
-        self.ensure_open()
         try:
             wish = next(flow)
             while True:
@@ -190,7 +137,7 @@ class Driver(Caller):
         """Drive a flow, and yield what it shows."""
         answer: Answer = None
         while (wish := advance(flow, answer)) is not None:
-            self.ensure_open()
+            self.pools.ensure_open()
             if isinstance(wish, Show):
                 answer = None
                 yield wish.task
@@ -205,6 +152,8 @@ class Driver(Caller):
         client = self.pools.take()
         try:
             return self._attempt(client, wish)
+        except RuntimeError as error:
+            raise closed_meanwhile(client, error) from error
         finally:
             self.pools.give_back(client)
 
@@ -231,7 +180,6 @@ class Driver(Caller):
 
     def close(self) -> None:
         """Close every connection that is ours."""
-        self.closed = True
         for client in self.pools.drain():
             client.close()
 
@@ -239,13 +187,14 @@ class Driver(Caller):
 class AsyncDriver(Caller):
     """Carries wishes out with `httpx.AsyncClient`, under asyncio and trio."""
 
+    pools: Pools[httpx.AsyncClient]
+
     def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
         super().__init__(settings, own)
         self.pools = Pools(httpx.AsyncClient, own)
 
     async def call(self, flow: RequestFlow[T]) -> T:
         """Drive a flow to its end."""
-        self.ensure_open()
         try:
             wish = next(flow)
             while True:
@@ -258,7 +207,7 @@ class AsyncDriver(Caller):
         """Drive a flow, and yield what it shows."""
         answer: Answer = None
         while (wish := advance(flow, answer)) is not None:
-            self.ensure_open()
+            self.pools.ensure_open()
             if isinstance(wish, Show):
                 answer = None
                 yield wish.task
@@ -275,6 +224,8 @@ class AsyncDriver(Caller):
         client = self.pools.take()
         try:
             return await self._attempt(client, wish)
+        except RuntimeError as error:
+            raise closed_meanwhile(client, error) from error
         finally:
             self.pools.give_back(client)
 
@@ -287,13 +238,14 @@ class AsyncDriver(Caller):
         try:
             with anyio.fail_after(wish.limit):
                 response = await client.send(wish.request, auth=self.settings.auth, follow_redirects=False, stream=True)
+                pieces = response.aiter_raw()
                 try:
                     body.begin(response.headers)
-                    async for piece in response.aiter_raw():
+                    async for piece in pieces:
                         body.add(piece)
                     body.finish()
                 finally:
-                    await response.aclose()
+                    await close(response, pieces)
         except BROKEN as error:
             broken = error
         if response is None:
@@ -302,9 +254,16 @@ class AsyncDriver(Caller):
 
     async def aclose(self) -> None:
         """Close every connection that is ours."""
-        self.closed = True
         for client in self.pools.drain():
             await client.aclose()
+
+
+async def close(response: httpx.Response, pieces: AsyncIterator[bytes]) -> None:
+    """Close an answer, and run its iterator to the end: httpx leaves its generators to trio, which warns of each."""
+    await response.aclose()
+    with contextlib.suppress(*BROKEN, httpx.StreamError):
+        async for _ in pieces:
+            pass
 
 
 def advance(flow: Generator[Wish, Answer, object], answer: Answer) -> Wish | None:
@@ -313,64 +272,3 @@ def advance(flow: Generator[Wish, Answer, object], answer: Answer) -> Wish | Non
         return flow.send(answer)
     except StopIteration:
         return None
-
-
-class Shell(httpx.Client):
-    """The `httpx.Client` that generated functions get: every request it sends is driven by a flow."""
-
-    def __init__(self, driver: Driver) -> None:
-        super().__init__(transport=_NOWHERE, trust_env=False, base_url=driver.settings.base_url, headers=driver.headers)
-        self._driver = driver
-
-    def send(self, request: httpx.Request, **_options: Any) -> httpx.Response:
-        """Send a request with the key, the retries and the time limits of the client."""
-        request.read()
-        return _response(self._driver.call(self._driver.api_flow(request)), request)
-
-
-class AsyncShell(httpx.AsyncClient):
-    """The `httpx.AsyncClient` that generated functions get."""
-
-    def __init__(self, driver: AsyncDriver) -> None:
-        super().__init__(transport=_NOWHERE, trust_env=False, base_url=driver.settings.base_url, headers=driver.headers)
-        self._driver = driver
-
-    async def send(self, request: httpx.Request, **_options: Any) -> httpx.Response:
-        """Send a request with the key, the retries and the time limits of the client."""
-        await request.aread()
-        return _response(await self._driver.call(self._driver.api_flow(request)), request)
-
-
-@attrs.define
-class Api(duomi_api.Client):
-    """The generated client on our shell; it serves the functions of one kind, and refuses the other."""
-
-    _shell: Shell | AsyncShell = attrs.field(kw_only=True, alias="shell")
-
-    def get_httpx_client(self) -> httpx.Client:
-        """Return the shell that the generated `sync*` functions send with."""
-        if isinstance(self._shell, httpx.Client):
-            return self._shell
-        raise ConfigurationError("AsyncDuomi.api serves the generated asyncio functions; for sync ones use Duomi.api")
-
-    def get_async_httpx_client(self) -> httpx.AsyncClient:
-        """Return the shell that the generated `asyncio*` functions send with."""
-        if isinstance(self._shell, httpx.AsyncClient):
-            return self._shell
-        raise ConfigurationError("Duomi.api serves the generated sync functions; for asyncio use AsyncDuomi.api")
-
-    def with_headers(self, headers: dict[str, str]) -> Self:  # noqa: ARG002  (the generated signature)
-        """Refuse: a copy would send without them, or without the key."""
-        raise _fixed("headers")
-
-    def with_cookies(self, cookies: dict[str, str]) -> Self:  # noqa: ARG002  (the generated signature)
-        """Refuse: a copy would send without them, or without the key."""
-        raise _fixed("cookies")
-
-    def with_timeout(self, timeout: httpx.Timeout) -> Self:  # noqa: ARG002  (the generated signature)
-        """Refuse: a copy would send without it, or without the key."""
-        raise _fixed("a timeout")
-
-
-def _fixed(what: str) -> ConfigurationError:
-    return ConfigurationError(f"this client is fixed: give {what} to Duomi or AsyncDuomi, or to its http_client")

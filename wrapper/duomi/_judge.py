@@ -26,7 +26,8 @@ from duomi._task import Task, find_task, note_deviations, refusal_code, vendor_m
 T = TypeVar("T")
 
 # What stands between the caller and the vendor may ask for patience, too.
-_PASSING = frozenset({408, 425, 429})
+PASSING_STATUSES = frozenset({408, 425, 429})
+_PASSING_CODES = frozenset({408, 429})
 _REQUEST_IDS = ("x-request-id", "request-id", "x-trace-id", "cf-ray")
 
 
@@ -64,8 +65,9 @@ class Problem:
         return isinstance(self.error, APIStatusError) and 429 in {self.error.status_code, self.error.code}
 
     def throw(self) -> DuomiError:
-        """Return the error with its cause, to be raised."""
+        """Return the error with its cause, to be raised; how the flow handed it over is nobody's business."""
         self.error.__cause__ = self.cause
+        self.error.__suppress_context__ = True
         return self.error
 
 
@@ -82,15 +84,14 @@ class Judge:
 
     def of_exception(self, error: Exception) -> Problem:
         """Judge an attempt that brought no head."""
-        text = self.conceal(str(error)) or type(error).__name__
+        text = self.conceal(next(filter(None, map(str, _causes(error))), type(error).__name__))
+        # A server may send the key back, and then a traceback that tells the cause would print it.
+        cause = error if all(self.conceal(str(each)) == str(each) for each in _causes(error)) else None
         if isinstance(error, httpx.TimeoutException | TimeoutError):
             unsent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
-            return Problem(APITimeoutError(f"{self.call}: timed out: {text}"), True, unsent, error)
-        lasting = isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL)
-        lasting = lasting or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
-        return Problem(
-            APIConnectionError(f"{self.call}: {text}"), not lasting, isinstance(error, httpx.ConnectError), error
-        )
+            return Problem(APITimeoutError(f"{self.call}: timed out: {text}"), True, unsent, cause)
+        unsent = isinstance(error, httpx.ConnectError)
+        return Problem(APIConnectionError(f"{self.call}: {text}"), not is_lasting(error), unsent, cause)
 
     def of_status(self, reply: Reply, payload: object, code: int | None = None) -> Problem:
         """Judge an answer that refuses, by its status or by an envelope's code."""
@@ -108,8 +109,8 @@ class Judge:
             next((self.conceal(reply.headers[name]) for name in _REQUEST_IDS if name in reply.headers), None),
             retry_after(reply.headers.get("retry-after")),
         )
-        status = reply.status if code is None else code
-        return Problem(error, status in _PASSING or status >= 500)
+        passing = reply.status in PASSING_STATUSES if code is None else code in _PASSING_CODES
+        return Problem(error, passing or (reply.status if code is None else code) >= 500)
 
     def of_body(self, reply: Reply, text: str, *, passing: bool = True, cause: Exception | None = None) -> Problem:
         """Judge an answer that is not what was asked for."""
@@ -163,12 +164,18 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
         if reply.status != 200 or not isinstance(payload, Mapping) or find_task(payload) is None:
             return judge.of_body(reply, "no task")
         task = Task.from_payload(payload, task_id=task_id)
-        note_deviations(task)
+        note_deviations(task, judge.conceal)
         if strict and task.deviations:
             return judge.of_body(reply, f"deviates from the contract: {task.deviations[0]}", passing=False)
         return task
 
     return read
+
+
+def is_lasting(error: Exception) -> bool:
+    """Tell whether the next attempt would meet the same: a request that cannot be made, a host name, a certificate."""
+    unsendable = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL | UnicodeError
+    return isinstance(error, unsendable) or any(isinstance(c, ssl.SSLCertVerificationError) for c in _causes(error))
 
 
 def decode(content: bytes) -> Any:

@@ -219,16 +219,16 @@ def vendor_message(payload: object) -> str:
     return _first(payload.get("message"), payload.get("msg"), payload.get("error"), inner)
 
 
-def note_deviations(task: Task) -> None:
-    """Log an undocumented state once, and every other deviation for those who debug."""
+def note_deviations(task: Task, conceal: Callable[[str], str]) -> None:
+    """Log an undocumented state once, and every other deviation for those who debug; `conceal` takes the key out."""
     for line in task.deviations:
-        if line.partition(":")[0] in {"/state", "/data/state"}:
-            if line in _warned or len(_warned) >= _NAMES_KEPT:
-                continue
-            _warned.add(line)
-            log.warning("undocumented state: %s", line)
-        else:
-            log.debug("task %s deviates from the contract: %s", task.id, line)
+        if line.partition(":")[0] not in {"/state", "/data/state"}:
+            log.debug("%s", conceal(f"task {task.task_id!r} deviates from the contract: {line}"))
+            continue
+        value = str((find_task(task.raw) or {})["state"])
+        if value not in _warned and len(_warned) < _NAMES_KEPT:
+            _warned.add(value)
+            log.warning("%s", conceal(f"undocumented state: {line}"))
 
 
 def _state(text: str) -> TaskState:
@@ -292,4 +292,7 @@ def whole_number(value: object) -> int | None:
 
 
 def _shown(payload: object) -> str:
-    return json.dumps(payload, ensure_ascii=False, default=str)[:BODY_LIMIT]
+    try:
+        return json.dumps(payload, ensure_ascii=False, default=str)[:BODY_LIMIT]
+    except (RecursionError, ValueError):
+        return ""

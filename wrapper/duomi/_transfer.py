@@ -10,12 +10,13 @@ from typing import Any, Self
 import httpx
 
 from duomi._download import Head, Open, Part, Pull, Run, Target, download_flow
-from duomi._http import AROUND, BROKEN, AsyncDriver, Caller, Driver, per_step
+from duomi._http import AROUND, BROKEN, AsyncDriver, Caller, Driver, close, per_step
+from duomi._pools import no_cookies
 from duomi._task import Task
 
 
 def _flow(caller: Caller, task: Task, target: Target) -> Part[list[Path]]:
-    caller.ensure_open()
+    caller.pools.ensure_open()
     return download_flow(task, target, lambda: caller.task_flow(task.task_id)(math.inf), AROUND, caller.settings.retry)
 
 
@@ -30,7 +31,10 @@ def _run(wish: Run) -> OSError | None:
 def download(driver: Driver, task: Task, target: Target) -> list[Path]:
     """Save the videos of a task, with a client that has neither key nor cookies."""
     flow = _flow(driver, task, target)
-    with httpx.Client(verify=driver.pools.tls) as client, _Incoming(client, driver.settings.timeout) as incoming:
+    with (
+        httpx.Client(verify=driver.pools.tls, cookies=no_cookies()) as client,
+        _Incoming(client, driver.settings.timeout) as incoming,
+    ):
         answer: Any = None
         try:
             while True:
@@ -55,7 +59,8 @@ async def adownload(driver: AsyncDriver, task: Task, target: Target) -> list[Pat
 
     flow = _flow(driver, task, target)
     timeout = driver.settings.timeout
-    async with httpx.AsyncClient(verify=driver.pools.tls) as client, _AsyncIncoming(client, timeout) as incoming:
+    client = httpx.AsyncClient(verify=driver.pools.tls, cookies=no_cookies())
+    async with client, _AsyncIncoming(client, timeout) as incoming:
         answer: Any = None
         try:
             while True:
@@ -137,7 +142,7 @@ class _AsyncIncoming:
 
     async def close(self) -> None:
         if self._response is not None:
-            await self._response.aclose()
+            await close(self._response, self._pieces)
 
     async def __aenter__(self) -> Self:
         return self

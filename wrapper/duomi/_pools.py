@@ -1,0 +1,93 @@
+"""The httpx clients that carry the requests: many small ones, and what none of them may do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import httpx
+
+from duomi._errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
+
+ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
+
+CONNECTIONS_PER_POOL: Final = 4
+_LIMITS: Final = httpx.Limits(max_connections=CONNECTIONS_PER_POOL, max_keepalive_connections=CONNECTIONS_PER_POOL)
+
+
+def no_cookies() -> CookieJar:
+    """Return a jar that takes no cookie."""
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
+
+
+def _forget_location(response: httpx.Response) -> None:
+    response.headers.pop("location", None)
+
+
+async def _forget_location_too(response: httpx.Response) -> None:
+    _forget_location(response)
+
+
+# No redirect is followed, but httpx parses where it leads, and takes a garbled one for a broken connection.
+_HOOKS: Final[dict[type, dict[str, Any]]] = {
+    httpx.Client: {"response": [_forget_location]},
+    httpx.AsyncClient: {"response": [_forget_location_too]},
+}
+
+
+class Pools(Generic[ClientT]):
+    """Small httpx clients behind one TLS context, made as they are needed; a large pool is slow."""
+
+    def __init__(self, make: type[ClientT], own: ClientT | None) -> None:
+        self._make: Callable[..., ClientT] = make
+        self._hooks = _HOOKS[make]
+        self._own = own
+        self._lock = threading.Lock()
+        self._free: list[ClientT] = []
+        self._made: list[ClientT] = []
+        self._tls: ssl.SSLContext | None = None
+        self._closed = False
+
+    def take(self) -> ClientT:
+        """Lend a client with a connection to spare."""
+        with self._lock:
+            self.ensure_open()
+            if self._own is not None:
+                if self._own.is_closed:
+                    raise ConfigurationError("the http_client is closed")
+                return self._own
+            if not self._free:
+                client = self._make(verify=self.tls, limits=_LIMITS, cookies=no_cookies(), event_hooks=self._hooks)
+                self._made.append(client)
+                self._free = [client] * CONNECTIONS_PER_POOL
+            return self._free.pop()
+
+    def give_back(self, client: ClientT) -> None:
+        """Take a lent client back."""
+        if client is not self._own:
+            with self._lock:
+                self._free.append(client)
+
+    def ensure_open(self) -> None:
+        """Refuse to work after `drain`."""
+        if self._closed:
+            raise ConfigurationError("the client is closed")
+
+    def drain(self) -> list[ClientT]:
+        """Lend no more, and return every client that was made, to be closed."""
+        with self._lock:
+            self._closed = True
+            made, self._made, self._free = self._made, [], []
+        return made
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """The one TLS context, made at first use."""
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+        return self._tls
