@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from checkout import copy_to
+from faults import Authority
 from harness import Caller, Server
 from pytest_httpserver import HTTPServer
 
@@ -28,8 +29,24 @@ def call(request: pytest.FixtureRequest, server: Server) -> Caller:
     return Caller(request.param, server.url)
 
 
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority()
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     return copy_to(folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count the rows of the table of faults."""
+    played = {
+        word: [r for r in terminalreporter.stats.get(word, []) if "fault" in r.keywords]
+        for word in ("passed", "failed")
+    }
+    if any(played.values()):
+        survived, rows = len(played["passed"]), sum(map(len, played.values()))
+        terminalreporter.write_line(f"faults survived {survived}/{rows}")

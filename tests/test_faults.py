@@ -161,11 +161,6 @@ FAULTS: dict[str, Fault] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def authority() -> Authority:
-    return Authority()
-
-
 @pytest.fixture
 def trusted(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     monkeypatch.setenv("SSL_CERT_FILE", authority.file(tmp_path))

@@ -224,7 +224,7 @@ class _Clip:
                 target = url.join(location)
             except (httpx.InvalidURL, ValueError) as error:
                 raise self.error("the redirect leads nowhere") from error
-            if target.scheme not in {"http", "https"} or (url.scheme, target.scheme) == ("https", "http"):
+            if not _is_web(target) or (url.scheme, target.scheme) == ("https", "http"):
                 raise self.error(f"the redirect leads from {url.scheme} to {target.scheme}")
             url, written = target, location
         raise self.error(f"more than {REDIRECTS} redirects")
@@ -295,9 +295,13 @@ def _parse(url: str, clip: _Clip) -> httpx.URL:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise clip.error("the URL is none") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if not _is_web(parsed):
         raise clip.error("the URL is not an http or https one")
     return parsed
+
+
+def _is_web(url: httpx.URL) -> bool:
+    return url.scheme in {"http", "https"} and bool(url.host) and (url.port or 0) < 65_536
 
 
 def _say(error: Exception) -> str:

@@ -23,8 +23,8 @@ from duomi._task import Task
 T = TypeVar("T")
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
-LAST_LOOK = 0.25
-GRACE = 0.25
+LAST_LOOK = 0.4
+GRACE = 0.1
 EMPTY_PAUSES = (1.0, 3.0, 6.0)
 SEEN_LAST = 7
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any, Final, TypeVar
 
+import attrs
 import httpx
 from duomi_api.api.videos import get_video_task
 
@@ -203,16 +204,9 @@ class AsyncDriver(Caller):
             answer: T | Problem = end.value
             return unwrap(answer)
 
-    async def watch(self, flow: WatchFlow) -> AsyncIterator[Task]:
+    def watch(self, flow: WatchFlow) -> AsyncIterator[Task]:
         """Drive a flow, and yield what it shows."""
-        answer: Answer = None
-        while (wish := advance(flow, answer)) is not None:
-            self.pools.ensure_open()
-            if isinstance(wish, Show):
-                answer = None
-                yield wish.task
-            else:
-                answer = await self.carry_out(wish)
+        return _Watch(self, flow)
 
     async def carry_out(self, wish: Send | Sleep) -> Answer:
         """Send, or sleep."""
@@ -256,6 +250,31 @@ class AsyncDriver(Caller):
         """Close every connection that is ours."""
         for client in self.pools.drain():
             await client.aclose()
+
+
+@attrs.define
+class _Watch(AsyncIterator[Task]):
+    """Drives a flow from one thing it shows to the next; no async generator, since trio warns of one that is left."""
+
+    _driver: AsyncDriver
+    _flow: WatchFlow
+
+    async def __anext__(self) -> Task:
+        answer: Answer = None
+        while (wish := advance(self._flow, answer)) is not None:
+            self._driver.pools.ensure_open()
+            if isinstance(wish, Show):
+                return wish.task
+            try:
+                answer = await self._driver.carry_out(wish)
+            except BaseException:
+                self._flow.close()
+                raise
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the watch, as an async generator's `aclose` does."""
+        self._flow.close()
 
 
 async def close(response: httpx.Response, pieces: AsyncIterator[bytes]) -> None:

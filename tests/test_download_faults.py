@@ -1,0 +1,390 @@
+"""A clip reaches the disk whole through whatever passes, and where it cannot, the folder is as it was."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
+from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
+from harness import KEY, Caller
+
+KINDS = ["sync", "asyncio", "trio"]
+CLIP = bytes(range(256)) * 2_000
+ETAG = '"one"'
+
+
+def finished(*urls: str, task_id: str = "t") -> dict[str, Any]:
+    return {"id": task_id, "state": "succeeded", "data": {"videos": [{"url": url} for url in urls]}}
+
+
+def clip(body: bytes = CLIP, **more: Any) -> Play:
+    return answer(200, body, say="video/mp4", **more)
+
+
+def cut(at: int = len(CLIP) // 2, **more: str) -> Play:
+    """Promise the whole clip, and break off after so many bytes."""
+    named = {name.replace("_", "-"): value for name, value in more.items()}
+    return raw(head(200, {"content-type": "video/mp4", "content-length": str(len(CLIP))} | named), CLIP[:at])
+
+
+def rest(
+    body: bytes = CLIP, *, etag: str = ETAG, shift: int = 0, total: str | None = None, upto: int | None = None
+) -> Play:
+    """Answer the range that was asked for, or the whole clip where none was, or where the clip has changed since."""
+
+    async def play(exchange: Exchange) -> bool | None:
+        wanted, mark = exchange.header("range"), exchange.header("if-range")
+        if wanted is None or mark != etag:
+            return await clip(body, etag=etag)(exchange)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        span = f"bytes {start + shift}-{len(body) - 1}/{total or len(body)}"
+        part = body[start : start + upto] if upto else body[start:]
+        sent = head(
+            206,
+            {
+                "content-type": "video/mp4",
+                "content-length": str(len(body) - start),
+                "content-range": span,
+                "etag": etag,
+            },
+        )
+        await exchange.send(sent, part)
+        return upto is None
+
+    return play
+
+
+@attrs.frozen
+class Clip:
+    """What the server plays for one clip; whether it arrives, and how many requests there are."""
+
+    plays: Sequence[Play]
+    arrives: bool
+    requests: int | None = None
+    body: bytes = CLIP
+
+
+OTHER = CLIP[::-1]
+
+CLIPS: dict[str, Clip] = {
+    "whole": Clip([clip()], True, 1),
+    "without a length": Clip([raw(head(200, {"content-type": "video/mp4"}), CLIP)], True, 1),
+    "in chunks": Clip([raw(head(200, {"transfer-encoding": "chunked"}), b"%x\r\n" % len(CLIP), CLIP, b"\r\n0\r\n\r\n")], True, 1),
+    "octets": Clip([answer(200, CLIP, say="application/octet-stream")], True, 1),
+    "reset before the head": Clip([raw(reset=True), clip()], True, 2),
+    "garbage before the head": Clip([raw(b"\x00\x00"), clip()], True, 2),
+    "silence before the head": Clip([hang, clip()], True, 2),
+    "silence in the middle": Clip([then_hang(head(200, {"content-length": str(len(CLIP))}), CLIP[:99]), clip()], True, 2),
+    "503": Clip([answer(503, {}), clip()], True, 2),
+    "429 with a Retry-After": Clip([answer(429, {}, retry_after="0.01"), clip()], True, 2),
+    "cut off, without an ETag": Clip([cut(), clip()], True, 2),
+    "cut off, with a weak ETag": Clip([cut(etag='W/"one"'), rest(etag='W/"one"')], True, 2),
+    "cut off, resumed": Clip([cut(etag=ETAG), rest()], True, 2),
+    "cut off and reset, resumed": Clip([half(CLIP, etag=ETAG, content_type="video/mp4", reset=True), rest()], True),
+    "cut off twice, resumed twice": Clip([cut(etag=ETAG), rest(upto=9_000), rest()], True, 3),
+    "cut off, changed meanwhile": Clip([cut(etag=ETAG), rest(OTHER, etag='"two"')], True, 2, OTHER),
+    "a range of another file": Clip([cut(etag=ETAG), answer(206, CLIP[99:], say="video/mp4", etag='"two"', content_range=f"bytes {len(CLIP) // 2}-1/9"), clip()], True, 3),
+    "another range than was asked for": Clip([cut(etag=ETAG), rest(shift=1), clip()], True, 3),
+    "a range of unknown length": Clip([cut(etag=ETAG), rest(total="*")], True, 2),
+    "416 to a range": Clip([cut(etag=ETAG), answer(416, b"", say="video/mp4"), clip()], True, 3),
+    "a broken chunk": Clip([raw(head(200, {"transfer-encoding": "chunked"}), b"5\r\nabc\r\nzz"), clip()], True, 2),
+    "cut off for ever": Clip([cut(etag=ETAG), rest(upto=10)], False, 5),
+    "silence for ever": Clip([hang], False, 5),
+    "empty": Clip([clip(b"")], False, 1),
+    "empty, without a length": Clip([raw(head(200, {"content-type": "video/mp4"}))], False, 1),
+    "a page": Clip([answer(200, b"<html>", say="text/html; charset=utf-8")], False, 1),
+    "JSON": Clip([answer(200, {"error": "no"})], False, 1),
+    "problem+json": Clip([answer(200, {}, say="application/problem+json")], False, 1),
+    "compressed": Clip([clip(content_encoding="gzip")], False, 1),
+    "400": Clip([answer(400, {})], False, 1),
+    "204": Clip([raw(b"HTTP/1.1 204 No Content\r\n\r\n")], False, 1),
+    "403 to the end": Clip([answer(403, {})], False),
+    "404 and no fresh URL": Clip([answer(404, {})], False),
+    "a redirect to file:": Clip([answer(302, b"", location="file:///etc/passwd")], False, 1),
+    "a redirect to nowhere": Clip([answer(302, b"", location="http://[::bad")], False),
+    "redirects without end": Clip([answer(302, b"", location="/again")], False, 6),
+    "five redirects": Clip([*[answer(302, b"", location="/again")] * 5, clip()], True, 6),
+    "a redirect without a place": Clip([answer(302, b"")], False, 1),
+}  # fmt: skip
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CLIPS)
+def test_one_clip(tmp_path: Path, kind: str, name: str) -> None:
+    """A clip is there whole, or not at all, and nothing lies beside it."""
+    row = CLIPS[name]
+
+    with FaultServer(row.plays) as server:
+        call = Caller(kind, server.url)
+        task = Task.from_payload(finished(f"{server.url}/1.mp4"))
+        options = {"timeout": 0.3}
+        if row.arrives:
+            (path,) = call("download", task, tmp_path, options=options)
+            assert path.read_bytes() == row.body
+        else:
+            with pytest.raises(DownloadError) as caught:
+                call("download", task, tmp_path, options=options)
+            assert caught.value.saved == []
+            assert KEY not in str(caught.value)
+
+    assert [path.name for path in tmp_path.iterdir()] == (["t.mp4"] if row.arrives else [])
+    assert row.requests is None or len(server.heads) == row.requests
+    assert not any(
+        exchange.header("authorization") or exchange.header("cookie")
+        for exchange in server.heads
+        if "/v1/" not in exchange.path
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_big_clip_on_a_slow_line_arrives(tmp_path: Path, kind: str) -> None:
+    """`timeout` bounds the silence between two pieces, and not the whole."""
+    first = head(200, {"content-type": "video/mp4", "content-length": "12"})
+
+    with FaultServer([drip(first, b"x", 0.06)]) as server:
+        task = Task.from_payload(finished(f"{server.url}/1.mp4"))
+        (path,) = Caller(kind, server.url)("download", task, tmp_path, options={"timeout": 0.3})
+
+    assert path.read_bytes() == b"x" * 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attempts_count_over_the_whole_file(tmp_path: Path, kind: str) -> None:
+    """Neither bytes gained nor a fresh URL give a file more attempts than `Retry.attempts`."""
+    script = [cut(etag=ETAG), answer(403, {}), answer(200, finished("{url}/2.mp4")), raw(reset=True)]
+
+    with FaultServer(script) as server:
+        fresh = finished(f"{server.url}/2.mp4")
+        server.script[2] = answer(200, fresh)
+        task = Task.from_payload(finished(f"{server.url}/1.mp4"))
+        with pytest.raises(DownloadError):
+            Caller(kind, server.url)("download", task, tmp_path, options={"retry": Retry(attempts=4, backoff=0)})
+
+    assert [exchange.path for exchange in server.heads].count("/2.mp4") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("api", [answer(404, {}), answer(200, {"id": "t", "state": "running"}), None])
+def test_no_fresh_url_is_told(tmp_path: Path, kind: str, api: Play | None) -> None:
+    """Where the API has no other URL either, the error says so."""
+
+    async def play(exchange: Exchange) -> bool | None:
+        same = answer(200, finished(f"{server.url}/1.mp4"))
+        return await ((api or same) if exchange.path.startswith("/v1/") else answer(410, {}))(exchange)
+
+    with FaultServer([play]) as server, pytest.raises(DownloadError, match=r"no (fresh|other) URL"):
+        Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_redirect_never_leaves_https(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From https to http would be a step down."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file(tmp_path))
+    downgrade = answer(302, b"", location="http://127.0.0.1:1/clip.mp4")
+
+    with FaultServer([downgrade], tls=authority.server("127.0.0.1")) as server:
+        with pytest.raises(DownloadError, match="from https to http"):
+            Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path / "new")
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(DownloadError, match=r"(?i)certificate"):
+            Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path / "new")
+
+    assert server.connections == 2
+
+
+def test_http_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A clip that comes over http may be anybody's, and the log says so."""
+    with FaultServer([clip()]) as server:
+        Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert [r.levelno for r in caplog.records if "over http" in r.getMessage()] == [logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "//host/a.mp4", "nonsense", "http://", "http://[::bad", "http://127.0.0.1:99999/"]
+)
+def test_urls_that_are_none_are_told(tmp_path: Path, url: str) -> None:
+    """A URL that is no http or https one is never asked for."""
+    with pytest.raises(DownloadError, match="URL"):
+        Caller("sync", "http://127.0.0.1:1")("download", Task.from_payload(finished(url)), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("written", ["/a%2Fb.mp4?sig=a%2fb%3D'|{}", "/a b.mp4?q=ü", "?only=query", "/%zz#fragment"])
+def test_a_url_is_sent_as_it_stands(tmp_path: Path, kind: str, written: str) -> None:
+    """A signature holds for the letters that were signed, also where a redirect leads; what cannot be sent is quoted."""
+    with FaultServer([clip()]) as server:
+        server.script.insert(0, answer(302, b"", location=f"{server.url}{written}".encode().decode("latin-1")))
+        (path,) = Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}{written}")), tmp_path)
+
+    sent = [exchange.path for exchange in server.heads]
+    assert path.read_bytes() == CLIP
+    plain = written.isascii() and " " not in written and written.startswith("/")
+    assert not plain or sent == [written.partition("#")[0]] * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_on_progress_raises_is_passed_on(tmp_path: Path, kind: str) -> None:
+    """A callback that fails ends the download with its own error, and leaves nothing."""
+
+    def fail(_done: int, _total: int | None) -> None:
+        raise ZeroDivisionError
+
+    with FaultServer([clip()]) as server, pytest.raises(ZeroDivisionError):
+        Caller(kind, server.url)(
+            "download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path, on_progress=fail
+        )
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_download_that_is_cancelled_leaves_nothing(tmp_path: Path, backend: str) -> None:
+    """Cancelled in the middle of a clip, the folder is as it was."""
+
+    async def main(url: str) -> None:
+        async with AsyncDuomi(KEY, base_url=url) as client:
+            with anyio.move_on_after(0.3) as scope:
+                await client.download(Task.from_payload(finished(f"{url}/1.mp4")), tmp_path)
+            assert scope.cancelled_caught
+
+    with FaultServer([then_hang(head(200, {"content-length": "99"}), b"x")]) as server:
+        anyio.run(main, server.url, backend=backend)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_that_cannot_be_is_told(tmp_path: Path, kind: str) -> None:
+    """A file where the folder should be, and a folder where the file should be, are DownloadErrors."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "t.mp4").mkdir()
+    task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
+
+    for folder, overwrite in ((tmp_path / "file", False), (tmp_path / "file/inner", False), (tmp_path, False)):
+        with pytest.raises(DownloadError):
+            Caller(kind, "http://127.0.0.1:1")("download", task, folder, overwrite=overwrite)
+    with FaultServer([clip()]) as server, pytest.raises(DownloadError):
+        Caller(kind, server.url)(
+            "download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path, overwrite=True
+        )
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "t.mp4"]
+
+
+FULL = """
+import resource, signal, sys
+import duomi
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+task = duomi.Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": sys.argv[1] + "/1.mp4"}]}})
+with duomi.Duomi("key", base_url=sys.argv[1]) as client:
+    try:
+        client.download(task, sys.argv[2])
+    except duomi.DownloadError as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
+    """A write that the system refuses in the middle is a DownloadError, and nothing half-written stays."""
+    with FaultServer([clip()]) as server:
+        command = [sys.executable, "-c", FULL, server.url, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+
+    assert "cannot write" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where flushing finds no space left, that is what the error says."""
+
+    def full(_number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with FaultServer([clip()]) as server, pytest.raises(DownloadError, match="no space is left"):
+        Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    """Somebody else's file, made while the clip arrived, stays."""
+
+    def appear(_done: int, _total: int | None) -> None:
+        (tmp_path / "t.mp4").write_text("mine")
+
+    with FaultServer([clip()]) as server, pytest.raises(DownloadError, match="there already"):
+        Caller("sync", server.url)(
+            "download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path, on_progress=appear
+        )
+
+    assert (tmp_path / "t.mp4").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_cookies_are_neither_kept_nor_sent(tmp_path: Path) -> None:
+    """What a clip's server sets is forgotten, also between two redirects."""
+    moved = answer(302, b"", location="/2.mp4", set_cookie="a=b; Path=/")
+
+    with FaultServer([moved, clip()]) as server:
+        Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert [exchange.header("cookie") for exchange in server.heads] == [None, None]
+
+
+PEAK = """
+import resource, sys
+import duomi
+task = duomi.Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": sys.argv[1] + "/1.mp4"}]}})
+with duomi.Duomi("key", base_url=sys.argv[1]) as client:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    client.download(task, sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_is_flat_for_a_clip_of_any_size(tmp_path: Path) -> None:
+    """A clip of 100 MB takes no more than a few pieces of memory."""
+    size = 100 * 2**20
+
+    async def big(exchange: Exchange) -> bool:
+        await exchange.send(head(200, {"content-type": "video/mp4", "content-length": str(size)}))
+        for _ in range(100):
+            await exchange.send(bytes(2**20))
+        return True
+
+    with FaultServer([big]) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, server.url, str(tmp_path)], capture_output=True, text=True, check=True
+        )
+
+    assert (tmp_path / "t.mp4").stat().st_size == size
+    assert int(done.stdout) < 30 * 1024
+
+
+def test_nobody_at_the_clips_server(tmp_path: Path) -> None:
+    """A refused connection is retried, and then told with its cause."""
+    with Duomi(KEY, base_url="http://127.0.0.1:1", retry=Retry(attempts=2, backoff=0)) as client:
+        with pytest.raises(DownloadError) as caught:
+            client.download(Task.from_payload(finished("http://127.0.0.1:1/1.mp4")), tmp_path)
+        with pytest.raises(APIConnectionError):
+            client.get_task("t")
+
+    assert caught.value.__cause__ is not None
