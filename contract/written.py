@@ -10,6 +10,20 @@ _KEPT = {"type", "properties", "required", "items", "enum", "nullable", "additio
 def written(document: dict[str, Any]) -> str:
     """Return the source of `contract.py`: the server, and for each operation the JSON schemas of its answers."""
     servers = document.get("servers") or [{"url": ""}]
+    return "\n".join([
+        '"""What the contract says that no model shows: its server, and the shape of each answer as JSON schema."""',
+        "",
+        "from typing import Any, Final",
+        "",
+        f"SERVER: Final[str] = {servers[0]['url']!r}",
+        "",
+        f"SCHEMAS: Final[dict[str, dict[str, Any]]] = {answers(document)!r}",
+        "",
+    ])  # fmt: skip
+
+
+def answers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each answer, by operation and status."""
     schemas: dict[str, dict[str, Any]] = {}
     for path, method, operation in operations(document):
         for status, response in operation.get("responses", {}).items():
@@ -20,16 +34,7 @@ def written(document: dict[str, Any]) -> str:
                         document, media["schema"], pointer, ()
                     )
                 break
-    return "\n".join([
-        '"""What the contract says that no model shows: its server, and the shape of each answer as JSON schema."""',
-        "",
-        "from typing import Any, Final",
-        "",
-        f"SERVER: Final[str] = {servers[0]['url']!r}",
-        "",
-        f"SCHEMAS: Final[dict[str, dict[str, Any]]] = {schemas!r}",
-        "",
-    ])  # fmt: skip
+    return schemas
 
 
 def _shape(document: dict[str, Any], node: Any, pointer: str, above: tuple[int, ...]) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""What others know of weaknesses: in our code, in our workflows, and in what we depend on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from checkout import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_bandit_finds_nothing() -> None:
+    """The hand-written code has none of the weaknesses that bandit knows."""
+    done = run("bandit", "-q", "-c", "pyproject.toml", "-r", "wrapper", "contract")
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_zizmor_finds_nothing() -> None:
+    """The workflows have least privileges, and actions pinned by hash."""
+    done = run("zizmor", "--offline", "--no-progress", ".github/workflows")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pip_audit_finds_nothing() -> None:
+    """No pinned dependency has a known vulnerability, as far as the index can be asked."""
+    done = run("pip-audit", "--disable-pip", "--require-hashes", "-r", "requirements/dev.txt", "-f", "json")
+    told = json.loads(done.stdout)["dependencies"] if done.stdout.startswith("{") else []
+    if not any("vulns" in dependency for dependency in told):
+        pytest.skip("pip-audit: the index here tells nothing of vulnerabilities, so nothing was audited")
+
+    assert done.returncode == 0, done.stdout
