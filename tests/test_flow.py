@@ -14,6 +14,7 @@ from duomi import (
     DuomiError,
     EmptyResultError,
     NotFoundError,
+    Observation,
     Polling,
     RateLimitError,
     Retry,
@@ -233,3 +234,37 @@ def test_messages_name_call_and_vendor(status: int, kind: type[DuomiError]) -> N
     assert isinstance(problem, Problem)
     assert type(problem.error) is kind
     assert str(problem.error) == f"GET /v1/videos/tasks/t: status {status}: busy"
+
+
+def test_the_schedule_is_a_pure_function_within_bounds() -> None:
+    """Whatever was seen, the adaptive schedule waits some seconds, and not a minute."""
+    import itertools
+
+    states = ("pending", "running", "dreaming")
+    values: tuple[int | None, ...] = (None, 0, 5, 50, 95, 100)
+    for state, first, second, third in itertools.product(states, values, values, values):
+        seen = [Observation(4.0 * n, state, progress) for n, progress in enumerate((first, second, third, third))]
+
+        assert 3.0 <= Polling().delay(seen) <= 30.0
+        assert Polling().delay(seen) == Polling().delay(tuple(seen))
+    assert Polling().delay([]) == 0.0
+    assert Polling(interval=7.0).delay([Observation(0.0, "pending", None)]) == 7.0
+
+
+@pytest.mark.parametrize(
+    ("seen", "seconds"),
+    [
+        ([(0, "pending", 0)], 30.0),
+        ([(0, "pending", 0), (30, "running", 0)], 12.0),
+        ([(0, "running", None), (100, "running", None)], 4.5),
+        ([(0, "running", None), (900, "running", None)], 6.0),
+        ([(0, "running", 0), (40, "running", 50)], 16.0),
+        ([(0, "running", 0), (40, "running", 20)], 20.0),
+        ([(0, "running", 0), (40, "running", 98)], 3.0),
+        ([(0, "running", 0), (90, "running", 90), (95, "running", 90)], 3.0),
+        ([(0, "running", 0), (40, "running", 95), (160, "running", 95)], 4.8),
+    ],
+)
+def test_the_schedule_follows_what_was_seen(seen: list[tuple[float, str, int | None]], seconds: float) -> None:
+    """In the queue seldom; while progress moves a share of what is left; without it like a plain poller."""
+    assert Polling().delay([Observation(*look) for look in seen]) == pytest.approx(seconds)

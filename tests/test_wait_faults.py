@@ -179,7 +179,8 @@ def test_no_more_than_a_thousand_values_are_kept(monkeypatch: pytest.MonkeyPatch
 
 
 INTERRUPTED = """
-import duomi, sys, warnings
+import duomi, signal, sys, warnings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
 warnings.simplefilter("error")
 sys.unraisablehook = lambda trouble: print("unraisable", trouble, flush=True)
 client = duomi.Duomi("key", base_url=sys.argv[1], polling=duomi.Polling(interval=float(sys.argv[2])))

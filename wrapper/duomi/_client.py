@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +17,7 @@ from duomi._settings import Settings, check_task_id, check_timeout
 from duomi._shell import Api, AsyncShell, Shell
 from duomi._task import Task
 from duomi._transfer import adownload, download
+from duomi._watch import AsyncCompleted, Completed, board_of
 
 if TYPE_CHECKING:
     import os
@@ -129,6 +130,27 @@ class Duomi:
             if on_update is not None:
                 on_update(last)
         return settle(last)
+
+    def as_completed(
+        self,
+        task_ids: Iterable[str],
+        *,
+        timeout: float | EllipsisType | None = ...,
+        polling: Polling | None = None,
+        max_in_flight: int = 64,
+    ) -> Completed:
+        """Wait for many tasks at once, and hand out each as it finishes.
+
+        The result is an iterator and a context manager: every id comes out exactly once, given twice or not. `timeout` is in
+        seconds from now, for all; left out it is `polling.timeout`, and `None` waits for ever. At most `max_in_flight`
+        requests are under way, and at most 16 in this client. A 429 or 503 that asks for a pause pauses all. Leave the block, or call `close`, to stop.
+
+        Raises:
+            ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
+                wrong with one task is in its `Outcome.error`; a key that is refused ends all.
+        """
+        board = board_of(self.driver, task_ids, timeout, polling, max_in_flight)
+        return Completed(self.driver, board)
 
     def download(
         self,
@@ -260,6 +282,28 @@ class AsyncDuomi:
             if on_update is not None:
                 on_update(last)
         return settle(last)
+
+    def as_completed(
+        self,
+        task_ids: Iterable[str],
+        *,
+        timeout: float | EllipsisType | None = ...,
+        polling: Polling | None = None,
+        max_in_flight: int = 64,
+    ) -> AsyncCompleted:
+        """Wait for many tasks at once, and hand out each as it finishes.
+
+        The result is an iterator and an async context manager: every id comes out exactly once, given twice or not. `timeout` is in
+        seconds from now, for all; left out it is `polling.timeout`, and `None` waits for ever. At most `max_in_flight`
+        requests are under way. A 429 or 503 that asks for a pause pauses all. Leave the block, or call
+        `aclose`, to stop; under asyncio the block may be left out where the iterator is run to its end.
+
+        Raises:
+            ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
+                wrong with one task is in its `Outcome.error`; a key that is refused ends all.
+        """
+        board = board_of(self.driver, task_ids, timeout, polling, max_in_flight)
+        return AsyncCompleted(self.driver, board)
 
     async def download(
         self,

@@ -41,9 +41,10 @@ class Send:
 
 @attrs.frozen
 class Sleep:
-    """The wish to wait for so many seconds."""
+    """The wish to wait for so many seconds; `for_all` where the server asks everybody for patience."""
 
     seconds: float
+    for_all: bool = False
 
 
 @attrs.frozen
@@ -92,7 +93,7 @@ def request_flow(
             return answer
         pause = min(pause, left)
         log.info("%s; attempt %d of %d in %.1f s", answer.error, attempt + 1, retry.attempts, pause)
-        yield Sleep(pause)
+        yield Sleep(pause, for_all=answer.is_for_all)
         attempt += 1
 
 
@@ -203,6 +204,11 @@ class Wait:
             return memory.began + self.look_by
         failing_since = now - memory.began if memory.failing_since is None else memory.failing_since
         return memory.began + min(self.look_by, failing_since + self.polling.outage)
+
+    def expired(self, last: Task | None) -> DuomiError:
+        """Return the error of a wait whose deadline has passed; `last` is the last task seen."""
+        failure = self._empty(last) if last is not None and last.is_finished else self._timeout(last, None)
+        return failure.error
 
     def step(self, memory: Memory, look: Look, last: Task | None, luck: float) -> tuple[Memory, Verdict]:
         """Decide what follows from one look; `last` is the last task seen before it, `luck` is 0 to 1."""

@@ -64,6 +64,13 @@ class Problem:
         """Whether the server refused because of too many requests, so that it did nothing."""
         return isinstance(self.error, APIStatusError) and 429 in {self.error.status_code, self.error.code}
 
+    @property
+    def is_for_all(self) -> bool:
+        """Whether the server asks everybody for patience, and not this request alone."""
+        if self.retry_after is None or not isinstance(self.error, APIStatusError):
+            return False
+        return not {429, 503}.isdisjoint({self.error.status_code, self.error.code})
+
     def throw(self) -> DuomiError:
         """Return the error with its cause, to be raised; how the flow handed it over is nobody's business."""
         self.error.__cause__ = self.cause

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from duomi._errors import ConfigurationError
+from duomi._schedule import adaptive_delay
 
 
 def _seconds(_instance: object, attribute: attrs.Attribute[float], value: float | None) -> None:
@@ -80,6 +81,6 @@ class Polling:
 
     def delay(self, seen: Sequence[Observation]) -> float:
         """Return the seconds until the next look, from what was seen so far (the first look and the last 7)."""
-        if self.interval is not None:
-            return self.interval
-        return 5.0 if seen else 0.0
+        if not seen:
+            return 0.0
+        return adaptive_delay(seen) if self.interval is None else self.interval

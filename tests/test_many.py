@@ -1,0 +1,391 @@
+"""Many tasks at once: each comes out once, in the order of their ends, and what the server asks of one holds for all."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from duomi import (
+    APIConnectionError,
+    AsyncDuomi,
+    AuthenticationError,
+    ConfigurationError,
+    Duomi,
+    Outcome,
+    Polling,
+    Retry,
+    TaskTimeoutError,
+)
+from duomi._board import Board, Entry, Rest
+from duomi._flow import Send, Surroundings, Wait, request_flow
+from duomi._judge import Judge, Reply, read_task
+from faults import Exchange, FaultServer, Play, answer, hang
+from harness import KEY, QUICK
+
+KINDS = ["sync", "asyncio", "trio"]
+POLLING = Polling(interval=0.01, timeout=5.0)
+
+
+def done(task_id: str) -> dict[str, Any]:
+    return {"id": task_id, "state": "succeeded", "data": {"videos": [{"url": f"https://h/{task_id}.mp4"}]}}
+
+
+class Api:
+    """Answers for a task as a function of its id and the number of the look says, and counts who asks at once."""
+
+    def __init__(self, answer_for: Callable[[str, int], Play], takes: float = 0.0) -> None:
+        self.answer_for = answer_for
+        self.takes = takes
+        self.looks: dict[str, int] = {}
+        self.at: list[float] = []
+        self.now = self.most = 0
+
+    async def __call__(self, exchange: Exchange) -> bool | None:
+        task_id = exchange.path.rpartition("/")[2]
+        self.looks[task_id] = look = self.looks.get(task_id, 0) + 1
+        self.at.append(time.monotonic())
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(self.takes)
+            return await self.answer_for(task_id, look)(exchange)
+        finally:
+            self.now -= 1
+
+
+def after(looks: int) -> Callable[[str, int], Play]:
+    return lambda task_id, look: answer(
+        200, done(task_id) if look > looks else {"id": task_id, "state": "running", "progress": look}
+    )
+
+
+def collect(
+    kind: str, url: str, task_ids: Any, *, options: dict[str, Any] | None = None, **keywords: Any
+) -> list[Outcome]:
+    """Run `as_completed` to its end, in the block."""
+    given: dict[str, Any] = {"base_url": url, "retry": QUICK, "polling": POLLING} | (options or {})
+    if kind == "sync":
+        with Duomi(KEY, **given) as client, client.as_completed(task_ids, **keywords) as outcomes:
+            return list(outcomes)
+
+    async def main() -> list[Outcome]:
+        async with AsyncDuomi(KEY, **given) as client, client.as_completed(task_ids, **keywords) as outcomes:
+            return [outcome async for outcome in outcomes]
+
+    return anyio.run(main, backend=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_task_comes_out_once(kind: str) -> None:
+    """Each id, given twice or not, comes out exactly once, and the one that ends first comes first."""
+    api = Api(lambda task_id, look: after(1 if task_id == "b" else 12)(task_id, look))
+
+    with FaultServer([api]) as server:
+        outcomes = collect(kind, server.url, iter(["a", "b", "c", "a", "b"]))
+
+    assert outcomes[0].task_id == "b"
+    assert sorted(outcome.task_id for outcome in outcomes) == ["a", "b", "c"]
+    assert all(outcome.error is None and outcome.task and outcome.task.is_succeeded for outcome in outcomes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_error_is_what_wait_would_raise(kind: str) -> None:
+    """Failed, unknown, empty and endless tasks each have their own error, and the last task seen."""
+    plays: dict[str, Play] = {
+        "failed": answer(200, {"id": "failed", "state": "error", "message": "no"}),
+        "unknown": answer(404, {}),
+        "empty": answer(200, {"id": "empty", "state": "succeeded"}),
+        "endless": answer(200, {"id": "endless", "state": "running", "progress": 7}),
+        "broken": answer(200, b"<html>"),
+    }
+
+    with FaultServer([Api(lambda task_id, _look: plays[task_id])]) as server:
+        outcomes = {o.task_id: o for o in collect(kind, server.url, plays, timeout=0.7)}
+
+    kinds = {name: type(outcome.error).__name__ for name, outcome in outcomes.items()}
+    assert kinds == {"failed": "TaskFailedError", "unknown": "NotFoundError", "empty": "EmptyResultError",
+                     "endless": "TaskTimeoutError", "broken": "APIResponseError"}  # fmt: skip
+    assert (outcomes["endless"].task or pytest.fail("seen")).progress == 7
+    assert outcomes["unknown"].task is None
+    assert "no" in str(outcomes["failed"].error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_that_is_refused_ends_all(kind: str) -> None:
+    """After one 401 nobody else is asked for, and everybody has that error."""
+    api = Api(lambda _task_id, _look: answer(401, {}))
+
+    with FaultServer([api]) as server:
+        outcomes = collect(kind, server.url, map(str, range(500)), max_in_flight=4)
+
+    assert len(outcomes) == 500
+    assert {type(outcome.error) for outcome in outcomes} == {AuthenticationError}
+    assert len(api.looks) <= 8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_are_in_flight_than_allowed(kind: str) -> None:
+    """`max_in_flight` bounds what the server sees at once; the sync client has at most 16 threads."""
+    for allowed, expected in ((3, 3), (64, 16 if kind == "sync" else 64)):
+        api = Api(after(1), takes=0.05)
+        with FaultServer([api]) as server:
+            collect(kind, server.url, map(str, range(80)), max_in_flight=allowed)
+        assert api.most == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_pauses_all(kind: str, status: int) -> None:
+    """Told to wait by one answer nobody asks for that long, and then not everybody at once."""
+    refused: list[float] = []
+
+    def play(task_id: str, look: int) -> Play:
+        if not refused and look == 2:
+            refused.append(time.monotonic())
+            return answer(status, {}, retry_after="0.6")
+        return after(3)(task_id, look)
+
+    api = Api(play, takes=0.01)
+    with FaultServer([api]) as server:
+        outcomes = collect(kind, server.url, map(str, range(40)), options={"retry": Retry(attempts=1)})
+
+    (told,) = refused
+    assert len(outcomes) == 40
+    assert all(outcome.error is None for outcome in outcomes)
+    assert not [at for at in api.at if told + 0.15 < at < told + 0.55]
+    resumed = [at for at in api.at if at >= told + 0.55]
+    assert sum(at < resumed[0] + 0.008 for at in resumed) <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_deadline_holds_for_all(kind: str) -> None:
+    """`timeout` counts from the call: whoever is not finished then comes out then, looked at or not."""
+    began = time.monotonic()
+
+    with FaultServer([hang]) as server:
+        outcomes = collect(kind, server.url, map(str, range(300)), timeout=0.7)
+
+    assert time.monotonic() - began < 2.0
+    assert len(outcomes) == 300
+    assert {type(outcome.error) for outcome in outcomes} == {TaskTimeoutError}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_leaving_the_block_stops_everything(kind: str) -> None:
+    """After the block nobody is asked for any more."""
+    api = Api(lambda task_id, look: after(0 if task_id == "0" else 1_000)(task_id, look))
+
+    async def main(url: str) -> None:
+        async with AsyncDuomi(KEY, base_url=url, polling=POLLING) as client:
+            async with client.as_completed(map(str, range(50))) as outcomes:
+                async for _ in outcomes:
+                    break
+            count.append(len(api.at))
+            await anyio.sleep(0.2)
+
+    count: list[int] = []
+    with FaultServer([api]) as server:
+        if kind == "sync":
+            with Duomi(KEY, base_url=server.url, polling=POLLING) as client:
+                with client.as_completed(map(str, range(50))) as outcomes:
+                    next(outcomes)
+                time.sleep(0.1)
+                count.append(len(api.at))
+                time.sleep(0.2)
+                assert list(outcomes) == []
+        else:
+            anyio.run(main, server.url, backend=kind)
+        assert len(api.at) - count[0] <= 1
+
+    gc.collect()
+
+
+def test_an_iterator_that_is_dropped_stops_its_threads() -> None:
+    """Whoever forgets to close gets rid of the threads all the same."""
+    with FaultServer([Api(after(1_000))]) as server, Duomi(KEY, base_url=server.url, polling=POLLING) as client:
+        outcomes = client.as_completed(["a", "b"], timeout=0.5)
+        thread = threading.Thread(target=next, args=(outcomes,))
+        thread.start()
+        thread.join()
+        del outcomes, thread
+        gc.collect()
+        deadline = time.monotonic() + 5
+        while any(t.name == "duomi" for t in threading.enumerate()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    assert not any(t.name == "duomi" for t in threading.enumerate())
+
+
+def test_asyncio_needs_no_block() -> None:
+    """Under asyncio the iterator runs to its end without the block, and `aclose` ends it earlier."""
+
+    async def main(url: str) -> int:
+        async with AsyncDuomi(KEY, base_url=url, polling=POLLING) as client:
+            count = len([outcome async for outcome in client.as_completed(["a", "b"])])
+            outcomes = client.as_completed(["c", "d"])
+            await anext(outcomes)
+            await outcomes.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await anext(outcomes)
+            return count
+
+    with FaultServer([Api(after(2))]) as server:
+        assert asyncio.run(main(server.url)) == 2
+
+
+def test_trio_needs_the_block() -> None:
+    """Under trio a loop without the block says what is missing."""
+
+    async def main() -> None:
+        async with AsyncDuomi(KEY) as client:
+            await anext(client.as_completed(["a"]))
+
+    with pytest.raises(ConfigurationError, match="async with"):
+        anyio.run(main, backend="trio")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_blocks_own_error_comes_out_as_it_is(kind: str) -> None:
+    """What the block raises is not wrapped in a group."""
+
+    async def main(url: str) -> None:
+        async with AsyncDuomi(KEY, base_url=url) as client, client.as_completed(["a"]):
+            raise ZeroDivisionError
+
+    def fail(url: str) -> None:
+        if kind == "sync":
+            with Duomi(KEY, base_url=url) as client, client.as_completed(["a"]):
+                raise ZeroDivisionError
+        anyio.run(main, url, backend=kind)
+
+    with FaultServer([hang]) as server, pytest.raises(ZeroDivisionError):
+        fail(server.url)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_to_do_is_nothing(kind: str) -> None:
+    """No ids, no outcomes."""
+    assert collect(kind, "http://127.0.0.1:1", []) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_outage_before_the_first_answer(kind: str) -> None:
+    """Where nobody listens, `Retry` alone decides, for each."""
+    outcomes = collect(kind, "http://127.0.0.1:1", ["a", "b", "c"])
+
+    assert [type(outcome.error) for outcome in outcomes] == [APIConnectionError] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("ids", "keywords"),
+    [("abc", {}), (["a", ""], {}), ([7], {}), (["a"], {"max_in_flight": 0}), (["a"], {"max_in_flight": True}), (["a"], {"timeout": -1})],
+)  # fmt: skip
+def test_bad_arguments_are_refused(kind: str, ids: Any, keywords: dict[str, Any]) -> None:
+    """What cannot be used is refused before anything is sent."""
+    with pytest.raises(ConfigurationError):
+        collect(kind, "http://127.0.0.1:1", ids, **keywords)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_is_closed_meanwhile_is_told(kind: str) -> None:
+    """Closing the client under the iterator is an error of the iterator's, and not an end without a word."""
+
+    async def main(url: str) -> None:
+        client = AsyncDuomi(KEY, base_url=url, polling=POLLING)
+        async with client.as_completed(["a", "b"]) as outcomes:
+            await client.aclose()
+            await anext(outcomes)
+
+    def closed(url: str) -> None:
+        if kind == "sync":
+            client = Duomi(KEY, base_url=url, polling=POLLING)
+            outcomes = client.as_completed(["a", "b"])
+            threading.Timer(0.1, client.close).start()
+            next(outcomes)
+        anyio.run(main, url, backend=kind)
+
+    with FaultServer([Api(after(1_000))]) as server, pytest.raises(ConfigurationError, match="closed"):
+        closed(server.url)
+
+
+class World:
+    """A board on a clock that moves only as the test says."""
+
+    def __init__(self, ids: list[str], polling: Polling, *, allowed: int = 4, retry: Retry = QUICK) -> None:
+        self.now = 0.0
+        around = Surroundings(lambda: self.now, lambda: 0.5)
+        read = read_task("t", strict=False)
+        judge = Judge("GET /", str)
+
+        def ask(_task_id: str, until: float) -> Any:
+            return request_flow(httpx.Request("GET", "https://h/"), judge, read, around, retry, 30.0, until)
+
+        waits = [Wait(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
+        self.board = Board(waits, ask, around, allowed)
+
+    def look(self, entry: Entry, status: int, body: bytes, **headers: str) -> Any:
+        assert isinstance(self.board.advance(entry, None), Send)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.board.advance(entry, Reply(status, httpx.Headers(named), body))
+
+    def take(self) -> Entry:
+        found = self.board.take()
+        assert isinstance(found, Entry)
+        return found
+
+
+RUNNING = b'{"id": "t", "state": "running", "progress": 5}'
+
+
+def test_one_sleeps_and_the_others_rest() -> None:
+    """Of those who find nothing due one sleeps until something is; a second one rests until it is called."""
+    world = World(["a", "b"], Polling(interval=5.0))
+    for _ in range(2):
+        assert world.look(world.take(), 200, RUNNING) is None
+
+    first, second = world.board.take(), world.board.take()
+
+    assert (first, second) == (Rest(5.0), Rest(float("inf")))
+    assert not world.board.wants_another
+    world.board.woke(Rest(5.0))
+    assert world.board.wants_another
+
+
+def test_after_a_pause_one_begins_and_more_follow() -> None:
+    """When the pause is over one asks first, and with each good answer one more may."""
+    world = World([str(n) for n in range(8)], Polling(interval=0.0), allowed=4)
+    assert world.look(world.take(), 429, b"{}", retry_after="10") is None
+    assert world.board.take() == Rest(10.0)
+    world.board.woke(Rest(10.0))
+    world.now = 10.0
+
+    first = world.take()
+    assert world.board.take() == Rest(float("inf"))
+    assert world.look(first, 200, RUNNING) is None
+    world.take(), world.take()
+    assert world.board.take() == Rest(float("inf"))
+
+
+def test_a_long_pause_is_cut_at_the_deadline() -> None:
+    """Nobody waits for a server's patience longer than for the task."""
+    world = World(["a", "b"], Polling(interval=1.0, timeout=20.0), retry=Retry(attempts=1))
+    assert world.look(world.take(), 200, RUNNING) is None
+    assert isinstance(world.look(world.take(), 503, b"{}", retry_after="3600"), Outcome)
+    rest = world.board.take()
+    assert rest == Rest(20.0) or (isinstance(rest, Rest) and rest.until <= 20.0)
+
+    world.now = 20.0
+    outcome = world.board.take()
+
+    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome.error, TaskTimeoutError)
+    assert outcome.task is not None
+    assert world.board.take() is None

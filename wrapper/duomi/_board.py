@@ -1,0 +1,169 @@
+"""Who of many tasks is due when: a heap and the rules around it. No I/O, and no clock of its own.
+
+A worker takes what is due, carries out what its flow wishes, and takes again; a look that must pause goes back on the
+heap instead of keeping its worker. Of the workers that find nothing due one sleeps until something is, and the others
+rest until they are called.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from duomi._errors import AuthenticationError, DuomiError
+from duomi._flow import (
+    Again,
+    Answer,
+    Failure,
+    Look,
+    Memory,
+    Outcome,
+    RequestFlow,
+    Send,
+    Sleep,
+    Surroundings,
+    Wait,
+    settle,
+)
+from duomi._judge import Problem
+from duomi._task import Task
+
+
+@attrs.define(eq=False)
+class Entry:
+    """One task that is waited for; `flow` is a look that has begun and is not over."""
+
+    wait: Wait
+    memory: Memory
+    last: Task | None = None
+    asked_at: float = 0.0
+    flow: RequestFlow[Task] | None = None
+
+
+@attrs.frozen
+class Rest:
+    """Nothing is due: sleep until then, on the clock, or where it is `math.inf` until called."""
+
+    until: float
+
+
+class Board:
+    """Decides who is looked at next, and what follows from each look.
+
+    Args:
+        waits: one for each task, all with the same time limit.
+        ask: makes the flow of one look at a task, for as long as it may take.
+        around: the clock and the luck.
+        max_in_flight: how many looks are under way at most.
+        on_look: is called with each task seen.
+    """
+
+    def __init__(
+        self,
+        waits: Sequence[Wait],
+        ask: Callable[[str, float], RequestFlow[Task]],
+        around: Surroundings,
+        max_in_flight: int,
+        on_look: Callable[[Task], object] | None = None,
+    ) -> None:
+        self._around = around
+        self._ask = ask
+        self._on_look = on_look
+        began = around.clock()
+        memory = Memory(began)
+        self._heap: list[tuple[float, int, Entry]] = [(began, n, Entry(wait, memory)) for n, wait in enumerate(waits)]
+        self._pushed = len(waits)
+        self._ends_at = began + (waits[0].timeout if waits else 0.0)
+        self.workers = min(max_in_flight, len(waits))
+        self._allowed = self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._paused_until = began
+        self._watched_until = math.inf
+        self._refusal: AuthenticationError | None = None
+
+    def take(self) -> Entry | Outcome | Rest | None:
+        """Return who is to be looked at, an outcome that needs no look, how long to rest, or None at the end."""
+        if not self._heap:
+            return Rest(math.inf) if self._in_flight else None
+        now = self._around.clock()
+        if self._refusal is not None or now >= self._ends_at:
+            _, _, entry = heapq.heappop(self._heap)
+            error = self._refusal or entry.wait.expired(entry.last)
+            return Outcome(entry.wait.task_id, entry.last, error)
+        due = self._heap[0][0]
+        if self._paused_until > now or due > now:
+            until = min(max(due, self._paused_until), self._ends_at)
+            if until >= self._watched_until:
+                return Rest(math.inf)
+            self._watched_until = until
+            return Rest(until)
+        if self._in_flight >= self._allowed:
+            return Rest(math.inf)
+        self._in_flight += 1
+        return heapq.heappop(self._heap)[2]
+
+    def woke(self, rest: Rest) -> None:
+        """Note that a worker rests no longer."""
+        if rest.until == self._watched_until:
+            self._watched_until = math.inf
+
+    @property
+    def wants_another(self) -> bool:
+        """Whether a worker that rests should look: something waits, and nobody sleeps until it is due."""
+        return bool(self._heap) and math.isinf(self._watched_until)
+
+    def advance(self, entry: Entry, answer: Answer) -> Send | Outcome | None:
+        """Go on with a look: return what it wishes to send, or how the task ended, or None where it must wait."""
+        if entry.flow is None:
+            entry.asked_at = self._around.clock()
+            entry.flow = self._ask(entry.wait.task_id, entry.wait.ask_until(entry.memory, entry.asked_at))
+        try:
+            wish = entry.flow.send(answer)
+        except StopIteration as end:
+            entry.flow = None
+            self._in_flight -= 1
+            return self._looked(entry, end.value)
+        if isinstance(wish, Sleep):
+            self._in_flight -= 1
+            self._pause(wish.seconds, for_all=wish.for_all)
+            self._push(entry, wish.seconds)
+            return None
+        return wish
+
+    def _looked(self, entry: Entry, result: Task | Problem) -> Outcome | None:
+        look = Look(entry.asked_at, self._around.clock(), result)
+        entry.memory, verdict = entry.wait.step(entry.memory, look, entry.last, self._around.luck())
+        if isinstance(result, Task):
+            entry.last = result
+            if look.at >= self._paused_until:
+                self._allowed = min(self._max_in_flight, self._allowed + 1)
+            if self._on_look is not None:
+                self._on_look(result)
+        if isinstance(verdict, Again):
+            self._pause(verdict.seconds, for_all=isinstance(result, Problem) and result.is_for_all)
+            self._push(entry, verdict.seconds)
+            return None
+        error: DuomiError | None = None
+        if isinstance(verdict, Failure):
+            error = verdict.throw()
+            if isinstance(error, AuthenticationError):
+                self._refusal = error
+        else:
+            try:
+                settle(verdict)
+            except DuomiError as failed:
+                error = failed.with_traceback(None)
+        return Outcome(entry.wait.task_id, entry.last, error)
+
+    def _pause(self, seconds: float, *, for_all: bool) -> None:
+        """Where the server asks for patience nobody asks it for that long; then one begins, and more follow as all is well."""
+        if for_all:
+            self._paused_until = max(self._paused_until, self._around.clock() + seconds)
+            self._allowed = 1
+
+    def _push(self, entry: Entry, seconds: float) -> None:
+        self._pushed += 1
+        heapq.heappush(self._heap, (self._around.clock() + seconds, self._pushed, entry))
