@@ -53,9 +53,7 @@ class World:
         limit = polling.timeout if timeout is None else timeout
         wait = Wait("t", polling, math.inf if limit is None else limit, retry.max_retry_after)
         read = read_task("t", strict=False)
-        self.flow = watch_flow(
-            wait, lambda until: request_flow(REQUEST, JUDGE, read, around, retry, 30.0, until), around
-        )
+        self.flow = watch_flow(wait, lambda span: request_flow(REQUEST, JUDGE, read, around, retry, 30.0, span), around)
 
     def run(self) -> World:
         answer: Any = None

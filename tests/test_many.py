@@ -24,7 +24,7 @@ from duomi import (
     TaskTimeoutError,
 )
 from duomi._board import Board, Entry, Rest
-from duomi._flow import Send, Surroundings, Wait, request_flow
+from duomi._flow import Send, Span, Surroundings, Wait, request_flow
 from duomi._judge import Judge, Reply, read_task
 from faults import Exchange, FaultServer, Play, answer, hang
 from harness import KEY, QUICK
@@ -325,8 +325,8 @@ class World:
         read = read_task("t", strict=False)
         judge = Judge("GET /", str)
 
-        def ask(_task_id: str, until: float) -> Any:
-            return request_flow(httpx.Request("GET", "https://h/"), judge, read, around, retry, 30.0, until)
+        def ask(_task_id: str, span: Span) -> Any:
+            return request_flow(httpx.Request("GET", "https://h/"), judge, read, around, retry, 30.0, span)
 
         waits = [Wait(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
         self.board = Board(waits, ask, around, allowed)

@@ -24,6 +24,7 @@ from duomi._flow import (
     RequestFlow,
     Send,
     Sleep,
+    Span,
     Surroundings,
     Wait,
     settle,
@@ -64,7 +65,7 @@ class Board:
     def __init__(
         self,
         waits: Sequence[Wait],
-        ask: Callable[[str, float], RequestFlow[Task]],
+        ask: Callable[[str, Span], RequestFlow[Task]],
         around: Surroundings,
         max_in_flight: int,
         on_look: Callable[[Task], object] | None = None,
@@ -119,7 +120,7 @@ class Board:
         """Go on with a look: return what it wishes to send, or how the task ended, or None where it must wait."""
         if entry.flow is None:
             entry.asked_at = self._around.clock()
-            entry.flow = self._ask(entry.wait.task_id, entry.wait.ask_until(entry.memory, entry.asked_at))
+            entry.flow = self._ask(entry.wait.task_id, entry.wait.span(entry.memory, entry.asked_at))
         try:
             wish = entry.flow.send(answer)
         except StopIteration as end:

@@ -10,7 +10,7 @@ import httpx
 
 from duomi._download import Target
 from duomi._errors import ConfigurationError
-from duomi._flow import Wait, WatchFlow, settle, watch_flow
+from duomi._flow import FOREVER, Wait, WatchFlow, settle, watch_flow
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, Retry
 from duomi._settings import Settings, check_task_id, check_timeout
@@ -87,7 +87,7 @@ class Duomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return self.driver.call(self.driver.task_flow(check_task_id(task_id))(float("inf")))
+        return self.driver.call(self.driver.task_flow(check_task_id(task_id))(FOREVER))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
@@ -239,7 +239,7 @@ class AsyncDuomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return await self.driver.call(self.driver.task_flow(check_task_id(task_id))(float("inf")))
+        return await self.driver.call(self.driver.task_flow(check_task_id(task_id))(FOREVER))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None

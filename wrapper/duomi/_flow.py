@@ -54,6 +54,16 @@ class Show:
     task: Task
 
 
+@attrs.frozen
+class Span:
+    """The moments on the clock after which no attempt but the first begins, and by which each attempt is over."""
+
+    begins_by: float
+    ends_at: float
+
+
+FOREVER = Span(math.inf, math.inf)
+
 Answer: TypeAlias = Reply | Exception | None
 RequestFlow: TypeAlias = Generator[Send | Sleep, Answer, T | Problem]
 WatchFlow: TypeAlias = Generator[Send | Sleep | Show, Answer, None]
@@ -69,17 +79,17 @@ class Surroundings:
 
 def request_flow(
     request: httpx.Request, judge: Judge, read: Read[T], around: Surroundings, retry: Retry, timeout: float,
-    until: float = math.inf,
+    span: Span = FOREVER,
 ) -> RequestFlow[T]:  # fmt: skip
     """Send one request until it is answered, or until asking again is of no use.
 
     Any method but GET, HEAD and OPTIONS is sent again only where the server certainly did nothing with it: a repeated
-    POST could buy a video twice. After `until`, on the clock, no attempt begins, but for the first.
+    POST could buy a video twice.
     """
     repeatable = request.method in REPEATABLE
     attempt = 1
     while True:
-        reply = yield Send(request, min(timeout, max(until - around.clock(), 0.0) + LAST_LOOK + GRACE))
+        reply = yield Send(request, min(timeout, max(span.ends_at - around.clock(), GRACE)))
         if reply is None:
             raise TypeError("a flow that wishes to send must be sent a reply")
         answer = judge(reply, read)
@@ -88,7 +98,7 @@ def request_flow(
         pause = None
         if answer.passing and (repeatable or answer.unsent or answer.is_rate_limit):
             pause = retry.pause(attempt, answer.retry_after, around.luck())
-        left = until - around.clock()
+        left = span.begins_by - around.clock()
         if pause is None or left <= 0:
             return answer
         pause = min(pause, left)
@@ -198,12 +208,14 @@ class Wait:
         """The latest moment at which a look begins, timed from the beginning: just before the deadline."""
         return self.timeout if math.isinf(self.timeout) else self.timeout - min(LAST_LOOK, self.timeout / 10)
 
-    def ask_until(self, memory: Memory, now: float) -> float:
-        """Return the moment on the clock after which a look that fails is not tried again."""
-        if not memory.seen:
-            return memory.began + self.look_by
-        failing_since = now - memory.began if memory.failing_since is None else memory.failing_since
-        return memory.began + min(self.look_by, failing_since + self.polling.outage)
+    def span(self, memory: Memory, now: float) -> Span:
+        """Return how long a look that begins now may be tried again, and how long it may take."""
+        begins_by = self.look_by
+        if memory.seen:
+            failing_since = now - memory.began if memory.failing_since is None else memory.failing_since
+            begins_by = min(begins_by, failing_since + self.polling.outage)
+        ends_at = min(self.timeout, begins_by + LAST_LOOK) + GRACE
+        return Span(memory.began + begins_by, memory.began + ends_at)
 
     def expired(self, last: Task | None) -> DuomiError:
         """Return the error of a wait whose deadline has passed; `last` is the last task seen."""
@@ -271,14 +283,14 @@ class Wait:
         return Failure(error)
 
 
-def watch_flow(wait: Wait, ask: Callable[[float], RequestFlow[Task]], around: Surroundings) -> WatchFlow:
+def watch_flow(wait: Wait, ask: Callable[[Span], RequestFlow[Task]], around: Surroundings) -> WatchFlow:
     """Look at a task until it is finished, and show each change; a task that failed is shown, not raised."""
     memory = Memory(around.clock())
     last: Task | None = None
     shown: Task | None = None
     while True:
         asked_at = around.clock()
-        result = yield from ask(wait.ask_until(memory, asked_at))
+        result = yield from ask(wait.span(memory, asked_at))
         memory, verdict = wait.step(memory, Look(asked_at, around.clock(), result), last, around.luck())
         if isinstance(result, Task):
             last = result

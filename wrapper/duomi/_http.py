@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -15,7 +14,7 @@ from duomi_api.api.videos import get_video_task
 
 from duomi._body import Body
 from duomi._errors import ConfigurationError
-from duomi._flow import Answer, RequestFlow, Send, Show, Sleep, Surroundings, WatchFlow, request_flow
+from duomi._flow import FOREVER, Answer, RequestFlow, Send, Show, Sleep, Span, Surroundings, WatchFlow, request_flow
 from duomi._judge import BodyTooLargeError, Judge, Problem, Read, Reply, read_response, read_task
 from duomi._pools import Pools
 from duomi._settings import HEADERS, Settings
@@ -95,17 +94,17 @@ class Caller:
         self.settings = settings
         self.headers = _headers(own)
 
-    def flow(self, request: httpx.Request, read: Read[T], until: float = math.inf) -> RequestFlow[T]:
+    def flow(self, request: httpx.Request, read: Read[T], span: Span = FOREVER) -> RequestFlow[T]:
         """Return the flow of one request."""
         judge = Judge(f"{request.method} {request.url.raw_path.decode('ascii')}", self.settings.auth.conceal)
-        return request_flow(request, judge, read, AROUND, self.settings.retry, self.settings.timeout, until)
+        return request_flow(request, judge, read, AROUND, self.settings.retry, self.settings.timeout, span)
 
-    def task_flow(self, task_id: str) -> Callable[[float], RequestFlow[Task]]:
+    def task_flow(self, task_id: str) -> Callable[[Span], RequestFlow[Task]]:
         """Return what makes the flow of one look at a task, for as long as it may take."""
         path = get_video_task._get_kwargs(task_id)["url"]  # noqa: SLF001  (the path stands in the generated code alone)
         request = httpx.Request("GET", self.settings.base_url + path, headers=self.headers)
         read = read_task(task_id, strict=self.settings.strict)
-        return lambda until: self.flow(request, read, until)
+        return lambda span: self.flow(request, read, span)
 
     def api_flow(self, request: httpx.Request) -> RequestFlow[Reply]:
         """Return the flow of a request that a generated function made."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 import httpx
 
 from duomi._download import Head, Open, Part, Pull, Run, Target, download_flow
+from duomi._flow import FOREVER
 from duomi._http import AROUND, BROKEN, AsyncDriver, Caller, Driver, close, per_step
 from duomi._pools import no_cookies
 from duomi._task import Task
@@ -17,7 +17,7 @@ from duomi._task import Task
 
 def _flow(caller: Caller, task: Task, target: Target) -> Part[list[Path]]:
     caller.pools.ensure_open()
-    return download_flow(task, target, lambda: caller.task_flow(task.task_id)(math.inf), AROUND, caller.settings.retry)
+    return download_flow(task, target, lambda: caller.task_flow(task.task_id)(FOREVER), AROUND, caller.settings.retry)
 
 
 def _run(wish: Run) -> OSError | None:

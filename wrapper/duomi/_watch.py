@@ -47,7 +47,7 @@ def board_of(
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     longest = caller.settings.retry.max_retry_after
     waits = [Wait(check_task_id(task_id), polling, limit, longest) for task_id in dict.fromkeys(task_ids)]
-    return Board(waits, lambda task_id, until: caller.task_flow(task_id)(until), AROUND, max_in_flight)
+    return Board(waits, lambda task_id, span: caller.task_flow(task_id)(span), AROUND, max_in_flight)
 
 
 class Completed(Iterator[Outcome]):
