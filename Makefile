@@ -43,3 +43,5 @@ generate: setup
 requirements: setup
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  -o requirements/dev.txt requirements/dev.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  -o requirements/bench.txt requirements/bench.in

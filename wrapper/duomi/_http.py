@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -73,6 +74,13 @@ def _headers(own: httpx.Client | httpx.AsyncClient | None) -> httpx.Headers:
     return headers
 
 
+@lru_cache(maxsize=1024)
+def _task_url(base_url: str, task_id: str) -> httpx.URL:
+    """Return where a task is asked for; who asks once asks again, and httpx is slow to parse a URL."""
+    path = get_video_task._get_kwargs(task_id)["url"]  # noqa: SLF001  (the path stands in the generated code alone)
+    return httpx.URL(base_url + path)
+
+
 def closed_meanwhile(client: httpx.Client | httpx.AsyncClient, error: RuntimeError) -> Exception:
     """Return what a RuntimeError of httpx means: another thread or task has closed the client, or a bug."""
     return ConfigurationError("the client was closed in the middle of a call") if client.is_closed else error
@@ -101,8 +109,7 @@ class Caller:
 
     def task_flow(self, task_id: str) -> Callable[[Span], RequestFlow[Task]]:
         """Return what makes the flow of one look at a task, for as long as it may take."""
-        path = get_video_task._get_kwargs(task_id)["url"]  # noqa: SLF001  (the path stands in the generated code alone)
-        request = httpx.Request("GET", self.settings.base_url + path, headers=self.headers)
+        request = httpx.Request("GET", _task_url(self.settings.base_url, task_id), headers=self.headers)
         read = read_task(task_id, strict=self.settings.strict)
         return lambda span: self.flow(request, read, span)
 

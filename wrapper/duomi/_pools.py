@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import httpx
@@ -20,9 +20,11 @@ CONNECTIONS_PER_POOL: Final = 4
 _LIMITS: Final = httpx.Limits(max_connections=CONNECTIONS_PER_POOL, max_keepalive_connections=CONNECTIONS_PER_POOL)
 
 
-def no_cookies() -> CookieJar:
-    """Return a jar that takes no cookie."""
-    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
+class NoCookies(CookieJar):
+    """A jar that takes no cookie, and does not even look at any."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Do nothing."""
 
 
 def _forget_location(response: httpx.Response) -> None:
@@ -62,7 +64,7 @@ class Pools(Generic[ClientT]):
                     raise ConfigurationError("the http_client is closed")
                 return self._own
             if not self._free:
-                client = self._make(verify=self.tls, limits=_LIMITS, cookies=no_cookies(), event_hooks=self._hooks)
+                client = self._make(verify=self.tls, limits=_LIMITS, cookies=NoCookies(), event_hooks=self._hooks)
                 self._made.append(client)
                 self._free = [client] * CONNECTIONS_PER_POOL
             return self._free.pop()

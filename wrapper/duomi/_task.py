@@ -28,6 +28,7 @@ _SYNONYMS = {
     **dict.fromkeys(("failed", "fail", "failure", "cancelled", "canceled", "expired", "rejected"), TaskState.ERROR),
     **{state.value: state for state in TaskState},
 }
+_DOCUMENTED = frozenset(state.value for state in TaskState)
 
 _PERCENT = re.compile(r"(\d{1,9})(?:\.0*)?%?", re.ASCII)
 _MILLISECONDS_FROM = 1e11
@@ -221,14 +222,14 @@ def vendor_message(payload: object) -> str:
 
 def note_deviations(task: Task, conceal: Callable[[str], str]) -> None:
     """Log an undocumented state once, and every other deviation for those who debug; `conceal` takes the key out."""
-    for line in task.deviations:
-        if line.partition(":")[0] not in {"/state", "/data/state"}:
+    value = str((find_task(task.raw) or {})["state"])
+    if value not in _DOCUMENTED and value not in _warned and len(_warned) < _NAMES_KEPT:
+        _warned.add(value)
+        log.warning("%s", conceal(f"undocumented state {value!r}, taken for {task.state.value!r}"))
+    # Looking for deviations costs more than reading the task, so nobody looks who is not asked to.
+    if log.isEnabledFor(logging.DEBUG):
+        for line in task.deviations:
             log.debug("%s", conceal(f"task {task.task_id!r} deviates from the contract: {line}"))
-            continue
-        value = str((find_task(task.raw) or {})["state"])
-        if value not in _warned and len(_warned) < _NAMES_KEPT:
-            _warned.add(value)
-            log.warning("%s", conceal(f"undocumented state: {line}"))
 
 
 def _state(text: str) -> TaskState:

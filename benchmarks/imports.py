@@ -1,0 +1,39 @@
+"""What `import duomi` costs beside `import httpx, attrs`, in a fresh process each time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from figures import ratio, table, verdict
+
+STATEMENTS = ["import httpx, attrs", "import httpx, attrs, duomi_api.models, duomi_api.api.videos.get_video_task", "import duomi"]
+EXTRA = """
+import sys, httpx, attrs, duomi_api.models, duomi_api.api.videos.get_video_task, duomi_api.contract
+before = set(sys.modules)
+import duomi
+print(*sorted(name for name in set(sys.modules) - before if not name.startswith("duomi")))
+"""
+
+
+def main() -> None:
+    """Print the table."""
+    times: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
+    for turn in range(21):
+        for statement in STATEMENTS:
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", statement], check=True)
+            if turn:
+                times[statement].append(time.perf_counter() - began)
+    base, *_, ours = times.values()
+    print("Interpreter and import, in a fresh process each time:\n")
+    print(table(["statement", "time"], [[f"`{name}`", ratio(each, base)] for name, each in times.items()]))
+    extra = subprocess.run([sys.executable, "-c", EXTRA], capture_output=True, text=True, check=True).stdout.strip()
+    print(f"\nModules that only `import duomi` loads, its own aside: {extra or 'none'}.\n")
+    figure = ratio(ours, base)
+    print(table(["figure", "measured", "must", ""], [["`import duomi` over `import httpx, attrs`", figure, "<= 1.25", verdict(figure, 1.25, 1.12)]]))
+
+
+if __name__ == "__main__":
+    main()

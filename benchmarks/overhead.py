@@ -1,0 +1,41 @@
+"""What one look costs, beside raw httpx and the vendors' SDKs of other video APIs."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import openai
+import runwayml
+from figures import ratio, side_by_side, table, verdict
+from server import RUNWAY, TASK, served
+
+from duomi import Duomi
+
+
+def main() -> None:
+    """Print the table."""
+    with served() as url, httpx.Client(headers={"Authorization": "key"}) as raw, Duomi("key", base_url=url) as client:
+        peer = openai.OpenAI(api_key="key", base_url=url)
+        runway = runwayml.RunwayML(api_key="key", base_url=url)
+        task_url = f"{url}/v1/videos/tasks/{TASK['id']}"
+        contenders = {
+            "httpx `Client.get` + `json.loads`": lambda: json.loads(raw.get(task_url).content),
+            "duomi `get_task`": lambda: client.get_task(str(TASK["id"])),
+            "openai `videos.retrieve`": lambda: peer.videos.retrieve("video_1"),
+            "runwayml `tasks.retrieve`": lambda: runway.tasks.retrieve(str(RUNWAY["id"])),
+        }
+        times = side_by_side(contenders, rounds=15, calls=200)
+    base, ours, theirs, _ = times.values()
+    print("One look, loopback, keep-alive:\n")
+    print(table(["one look", "time against raw httpx"], [[name, ratio(each, base)] for name, each in times.items()]))
+    print()
+    figures = [
+        ["`get_task` over raw httpx get + json", ratio(ours, base), "<= 1.10", verdict(ratio(ours, base), 1.10, 0.95)],
+        ["`get_task` over openai's `videos.retrieve`", ratio(ours, theirs), "<= 0.65", verdict(ratio(ours, theirs), 0.65, 0.55)],
+    ]  # fmt: skip
+    print(table(["figure", "measured", "must", ""], figures))
+
+
+if __name__ == "__main__":
+    main()
