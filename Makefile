@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo test test-all lint generate requirements
+.PHONY: setup demo test test-all bench lint generate requirements
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -35,6 +35,16 @@ test-all: setup
 	coverage run -m pytest -q -n 2 -m ''
 	coverage combine --quiet
 	coverage report
+
+bench: .bench-venv/.ready
+	.bench-venv/bin/python benchmarks/all.py
+
+# The peers have an environment of their own, so that they decide nothing about ours.
+.bench-venv/.ready: requirements/bench.txt pyproject.toml
+	test -x .bench-venv/bin/python || $(PYTHON) -m venv .bench-venv
+	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
 
 generate: setup
 	./generate.sh

@@ -8,7 +8,11 @@ import time
 
 from figures import ratio, table, verdict
 
-STATEMENTS = ["import httpx, attrs", "import httpx, attrs, duomi_api.models, duomi_api.api.videos.get_video_task", "import duomi"]
+STATEMENTS = [
+    "import httpx, attrs",
+    "import httpx, attrs, duomi_api.models, duomi_api.api.videos.get_video_task",
+    "import duomi",
+]
 EXTRA = """
 import sys, httpx, attrs, duomi_api.models, duomi_api.api.videos.get_video_task, duomi_api.contract
 before = set(sys.modules)
@@ -32,7 +36,12 @@ def main() -> None:
     extra = subprocess.run([sys.executable, "-c", EXTRA], capture_output=True, text=True, check=True).stdout.strip()
     print(f"\nModules that only `import duomi` loads, its own aside: {extra or 'none'}.\n")
     figure = ratio(ours, base)
-    print(table(["figure", "measured", "must", ""], [["`import duomi` over `import httpx, attrs`", figure, "<= 1.25", verdict(figure, 1.25, 1.12)]]))
+    print(
+        table(
+            ["figure", "measured", "must", ""],
+            [["`import duomi` over `import httpx, attrs`", figure, "<= 1.25", verdict(figure, 1.25, 1.12)]],
+        )
+    )
 
 
 if __name__ == "__main__":

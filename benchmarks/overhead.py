@@ -7,10 +7,9 @@ import json
 import httpx
 import openai
 import runwayml
+from duomi import Duomi
 from figures import ratio, side_by_side, table, verdict
 from server import RUNWAY, TASK, served
-
-from duomi import Duomi
 
 
 def main() -> None:

@@ -18,7 +18,12 @@ OPENAI = {
     "created_at": 1762000000, "completed_at": None, "expires_at": None, "error": None, "prompt": "a cat",
     "remixed_from_video_id": None, "seconds": "8", "size": "720x1280",
 }  # fmt: skip
-RUNWAY = {"id": "17f20503-6c24-4c16-946b-35dbbce2af2f", "status": "RUNNING", "createdAt": "2025-11-01T00:00:00Z", "progress": 0.45}
+RUNWAY = {
+    "id": "17f20503-6c24-4c16-946b-35dbbce2af2f",
+    "status": "RUNNING",
+    "createdAt": "2025-11-01T00:00:00Z",
+    "progress": 0.45,
+}
 
 
 def _answer(body: dict[str, object]) -> bytes:
@@ -26,8 +31,17 @@ def _answer(body: dict[str, object]) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content) + content
 
 
-DONE = TASK | {"state": "succeeded", "progress": 100, "data": {"videos": [{"url": "https://clips.example/1.mp4?sig=0123456789"}]}}
-ANSWERS = {b"/v1/videos/done/": _answer(DONE), b"/v1/videos/tasks/": _answer(TASK), b"/videos/": _answer(OPENAI), b"/v1/tasks/": _answer(RUNWAY)}
+DONE = TASK | {
+    "state": "succeeded",
+    "progress": 100,
+    "data": {"videos": [{"url": "https://clips.example/1.mp4?sig=0123456789"}]},
+}
+ANSWERS = {
+    b"/v1/videos/done/": _answer(DONE),
+    b"/v1/videos/tasks/": _answer(TASK),
+    b"/videos/": _answer(OPENAI),
+    b"/v1/tasks/": _answer(RUNWAY),
+}
 
 
 class Connection(asyncio.Protocol):

@@ -14,6 +14,7 @@ import types
 import typing
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,16 @@ class Capture:
         )
 
 
+@cache
+def _plain_headers() -> frozenset[str]:
+    """Return the names of the headers that httpx adds by itself."""
+    return frozenset(httpx.Client().build_request("GET", BASE).headers)
+
+
 def wire(request: httpx.Request) -> dict[str, Any]:
     """Return what of a request a server sees, less what httpx adds."""
     path, _, query = request.url.raw_path.partition(b"?")
-    plain = httpx.Client().build_request("GET", BASE).headers
-    headers = {k: v for k, v in request.headers.items() if k not in plain and k != "content-length"}
+    headers = {k: v for k, v in request.headers.items() if k not in _plain_headers() and k != "content-length"}
     return {"method": request.method, "path": path.decode(), "query": query.decode(), "headers": headers} | {
         "body": request.content
     }

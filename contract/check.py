@@ -25,7 +25,7 @@ def check(document: dict[str, Any], folder: Path) -> Iterator[str]:
     package = load(folder)
     try:
         found = of_package(document, package)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:  # a package under test may raise anything
         raise ContractError(f"{folder}/duomi_api does not do as generated code does: {error!r}") from error
     for difference in compare(expected, found):
         yield line(difference)

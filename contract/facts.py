@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,7 +55,7 @@ def compare(old: Facts, new: Facts) -> Iterator[Difference]:
     """Yield the differences, without those inside of what is new or gone as a whole."""
     for name, aspect in dict.fromkeys([*old.values, *new.values]):
         before, after = old.values.get((name, aspect)), new.values.get((name, aspect))
-        if before == after:
+        if before == after and _written(before) == _written(after):
             continue
         known = [facts.places[name] for facts in (new, old) if name in facts.places]
         place = next((candidate for candidate in known if candidate.pointer), known[0])
@@ -64,6 +65,11 @@ def compare(old: Facts, new: Facts) -> Iterator[Difference]:
         if _ancestor_is_one_sided(old, new, place):
             continue
         yield Difference(place, aspect, before, after)
+
+
+def _written(value: Any) -> str:
+    """Return a value as JSON, where 1 is not true."""
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _ancestor_is_one_sided(old: Facts, new: Facts, place: Place) -> bool:
@@ -90,7 +96,8 @@ def of_document(document: dict[str, Any]) -> Facts:
         "contract", "", "/info", "document", **{"is": "document"}, version=info.get("version"),
         text=_text(info) + [server.get("description") for server in servers],
     )  # fmt: skip
-    facts.add("server", "", "/servers", "document", **{"is": "server"}, server=[s.get("url") for s in servers])
+    facts.add("server", "", "/servers", "document", **{"is": "server"}, server=[s.get("url") for s in servers],
+              variables=[s.get("variables") for s in servers if s.get("variables")])  # fmt: skip
     for path, method, operation in operations(document):
         _operation(document, facts, path, method, operation)
     return facts
@@ -102,6 +109,7 @@ def _operation(document: dict[str, Any], facts: Facts, path: str, method: str, o
     facts.add(
         name, "", pointer, "operation", **{"is": "operation"},
         security=_security(document, operation),
+        servers=[s.get("url") for s in operation.get("servers") or document["paths"][path].get("servers") or []],
         deprecated=operation.get("deprecated", False),
         status=operation.get("x-apifox-status"),
         operationId=operation.get("operationId"),
@@ -112,10 +120,11 @@ def _operation(document: dict[str, Any], facts: Facts, path: str, method: str, o
         facts.add(
             place, name, where, "parameter", **{"is": "parameter"},
             required=bool(parameter.get("required", False)),
-            deprecated=parameter.get("deprecated", False),
+            deprecated=parameter.get("deprecated", False) or _schema_of(parameter).get("deprecated", False),
+            status=parameter.get("x-apifox-status"),
             text=_text(parameter),
         )  # fmt: skip
-        Schemas(document, facts, "parameter").add(place, name, parameter.get("schema", {}), f"{where}/schema", place)
+        Schemas(document, facts, "parameter").add(place, name, _schema_of(parameter), f"{where}/schema", "parameter")
     if "requestBody" in operation:
         body, where = resolve(document, operation["requestBody"], f"{pointer}/requestBody")
         place = f"{name} request"
@@ -140,6 +149,13 @@ def _content(document: dict[str, Any], facts: Facts, holder: Mapping[str, Any], 
         facts.add(inner, place, pointer, role, **{"is": "media type"})
         if "schema" in content:
             Schemas(document, facts, role).add(f"{inner} ", inner, content["schema"], f"{pointer}/schema", "body")
+
+
+def _schema_of(parameter: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a parameter's schema, wherever it stands."""
+    content: Mapping[str, Any] = next(iter((parameter.get("content") or {}).values()), {})
+    schema: dict[str, Any] = parameter.get("schema") or content.get("schema") or {}
+    return schema
 
 
 def parameters(
@@ -194,8 +210,12 @@ class Schemas:
             extras=schema.get("additionalProperties") is not False if type_of(schema) == "object" else None,
         )  # fmt: skip
         if kind != "parameter":
-            text = [*_text(schema), schema.get("deprecated", False)]
-            self.facts.values.setdefault((name, "text"), text)
+            self.facts.values.setdefault((name, "text"), _text(schema))
+            self.facts.values.setdefault((name, "deprecated"), schema.get("deprecated", False))
+            self.facts.values.setdefault((name, "status"), schema.get("x-apifox-status"))
+        if isinstance(schema.get("additionalProperties"), dict):
+            extra, _, _ = simplify(self.document, schema["additionalProperties"], "")
+            self.facts.values[name, "extras type"] = type_of(extra)
         required = schema.get("required", [])
         for field, child in schema.get("properties", {}).items():
             inner = f"{name}.{field}"
@@ -233,14 +253,15 @@ def simplify(document: dict[str, Any], node: Any, pointer: str) -> tuple[dict[st
             return inner, pointer, nullable or inner_nullable
         schema = {**schema, keyword: rest} if len(rest) < len(variants) else schema
     if isinstance(schema.get("allOf"), list):
-        schema = _merged(document, schema, pointer)
+        parts = [simplify(document, part, f"{pointer}/allOf") for part in schema["allOf"]]
+        nullable = nullable or (bool(parts) and all(part[2] for part in parts))
+        schema = _merged([part[0] for part in parts], schema)
     return schema, pointer, nullable
 
 
-def _merged(document: dict[str, Any], schema: dict[str, Any], pointer: str) -> dict[str, Any]:
+def _merged(parts: list[dict[str, Any]], schema: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     rest = {key: value for key, value in schema.items() if key != "allOf"}
-    parts = [simplify(document, part, f"{pointer}/allOf")[0] for part in schema["allOf"]]
     for part in (*parts, rest):
         merged = {
             **merged,

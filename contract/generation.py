@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +64,7 @@ def generate(root: Path, spec: Path, target: Path) -> None:
         shutil.copytree(root / "templates", templates)
         tables = {name: repr(expected.labels.get(name, {})) for name in expected.classes.values()}
         (templates / "labels.jinja").write_text(f"{{% set labels = {tables!r} %}}\n", encoding="utf-8")
-        command = ["openapi-python-client", "generate", "--fail-on-warning", "--meta", "none"]
+        command = [_tool("openapi-python-client"), "generate", "--fail-on-warning", "--meta", "none"]
         command += ["--path", str(source), "--config", str(root / "generator.yaml")]
         command += ["--custom-template-path", str(templates), "--output-path", str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -77,6 +77,25 @@ def generate(root: Path, spec: Path, target: Path) -> None:
     _account_for(expected, target)
 
 
+def unlike(root: Path, spec: Path, package: Path) -> Iterator[str]:
+    """Yield a line for each file of a package that is not what the generator makes of a contract."""
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / PACKAGE
+        generate(root, spec, made)
+        for name in sorted(_files(package) | _files(made)):
+            found, expected = _text(package / name), _text(made / name)
+            if found is None or expected is None:
+                yield f"{name}: {'is missing' if found is None else 'is none of the generated files'}"
+            elif found != expected:
+                old, new = expected.splitlines(), found.splitlines()
+                at = next(
+                    (n for n, pair in enumerate(zip(old, new, strict=False)) if len(set(pair)) == 2),
+                    min(len(old), len(new)),
+                )
+                lines = [" ".join(text[at].split()) if at < len(text) else "nothing" for text in (old, new)]
+                yield f"{name}:{at + 1}: the generator writes {lines[0]!r}, the package has {lines[1]!r}"
+
+
 def prove(root: Path) -> None:
     """Run the contract check on what now stands in generated/, in a process of its own."""
     command = [sys.executable, "-P", "-m", "contract", "check"]
@@ -86,8 +105,21 @@ def prove(root: Path) -> None:
         raise ContractError(f"contract check: {said[-1] if not done.stdout else said[0]}")
 
 
+def _tool(name: str) -> str:
+    """Return a tool on PATH, or else beside the interpreter."""
+    return shutil.which(name) or str(Path(sys.executable).with_name(name))
+
+
 def _format(path: Path) -> None:
-    command = ["ruff", "format", "--isolated", "--no-cache", "--target-version=py311", "--line-length=120", str(path)]
+    command = [
+        _tool("ruff"),
+        "format",
+        "--isolated",
+        "--no-cache",
+        "--target-version=py311",
+        "--line-length=120",
+        str(path),
+    ]
     subprocess.run(command, capture_output=True, check=True)
 
 
@@ -172,7 +204,9 @@ def transaction(root: Path) -> Generator[Path]:
     def stop(number: int, _frame: FrameType | None) -> None:
         raise ContractError(f"interrupted by {signal.Signals(number).name}")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A terminal that is closed is an interrupt too, where there is such a signal.
+    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in numbers}
     scratch = Path(tempfile.mkdtemp(prefix=".generate-", dir=root))
     try:
         yield scratch

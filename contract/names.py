@@ -46,8 +46,6 @@ def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
         table = label_table((data.model_extra or {}).get("x-apifox-enum"))
         prop, schemas = original(data=data, **arguments)
         if isinstance(prop, EnumProperty):
-            if len(prop.values) < len({value for value in data.enum or [] if value is not None}):
-                raise ValueError(f"two values of the enum {prop.class_info.name} are one Python name")
             labels.setdefault(prop.class_info.name, {}).update(table)
         return prop, schemas
 

@@ -24,6 +24,9 @@ def merge(current: Path, pages: Sequence[Path], *, only: bool) -> str:
         ContractError: a page cannot be read, is not valid, or contradicts another.
     """
     read = [(path, *read_valid(path)) for path in pages]
+    for path, document, _ in read:
+        if not document.get("paths"):
+            raise ContractError(f"{path}: /paths: has no operation")
     old = {} if only or not current.exists() else read_valid(current)[0]
     kept = {
         path: item for path, item in old.get("paths", {}).items() if not any(path in d["paths"] for _, d, _ in read)
@@ -92,13 +95,11 @@ def _agree(target: dict[str, Any], entries: Mapping[str, Any], pointer: str, pat
 
 def _first_difference(one: Any, two: Any, pointer: str) -> str:
     if isinstance(one, dict) and isinstance(two, dict):
-        for key in {**one, **two}:
-            if key not in one or key not in two or one[key] != two[key]:
-                return _first_difference(one.get(key), two.get(key), f"{pointer}/{escape(key)}")
+        key = next(key for key in {**one, **two} if key not in one or key not in two or one[key] != two[key])
+        return _first_difference(one.get(key), two.get(key), f"{pointer}/{escape(key)}")
     if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
-        for number, (first, second) in enumerate(zip(one, two, strict=True)):
-            if first != second:
-                return _first_difference(first, second, f"{pointer}/{number}")
+        number = next(number for number, (first, second) in enumerate(zip(one, two, strict=True)) if first != second)
+        return _first_difference(one[number], two[number], f"{pointer}/{number}")
     return pointer
 
 

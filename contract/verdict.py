@@ -72,8 +72,10 @@ def _verdict(difference: Difference, old: Facts, new: Facts) -> tuple[str, str]:
             required = asked and new.values.get((difference.place.name, "required"), False)
             if required:
                 return BREAK, f"calls without this {after} are refused"
+            if after == "variant" and not asked:
+                return REVIEW, "a body may be of a type that was not there before"
             return NOTE, f"there is a new {after} to use"
-        case "is" | "type":
+        case "is" | "type" | "extras type":
             return BREAK, "code that uses it meets another type"
         case "required" if asked:
             return (BREAK, "calls without it are refused") if after else (NOTE, "calls may leave it out")
@@ -91,7 +93,7 @@ def _verdict(difference: Difference, old: Facts, new: Facts) -> tuple[str, str]:
             return REVIEW, "`.label` shows other words"
         case "operationId" if before is not None and difference.place.name in old.places:
             return BREAK, "the generated function has another name, unless overlay.yaml gives one"
-        case "server" | "security":
+        case "server" | "servers" | "variables" | "security":
             return REVIEW, "requests may have to go elsewhere, or with other rights"
         case "deprecated" | "status":
             return REVIEW, "the vendor says how long it will last"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import pickle
@@ -337,3 +338,84 @@ def test_unfinished_failed_and_empty_tasks_are_not_downloaded(call: Caller) -> N
     for name in ("running", "error-message", "characters"):
         with pytest.raises(DownloadError):
             call("download", Task.from_payload(payload(name)))
+
+
+def test_what_is_no_client_is_refused() -> None:
+    """An `http_client` of the other kind, settings of another type, and a URL that is none, are refused."""
+    for make in (
+        lambda: Duomi(KEY, http_client=httpx.AsyncClient()),  # type: ignore[arg-type]
+        lambda: AsyncDuomi(KEY, http_client=httpx.Client()),  # type: ignore[arg-type]
+        lambda: Duomi(KEY, retry=5),  # type: ignore[arg-type]
+        lambda: Duomi(KEY, polling=5.0),  # type: ignore[arg-type]
+        lambda: Duomi(KEY, base_url="https://[::"),
+        lambda: Duomi(KEY, base_url="https://user:s3cret@[::"),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            make()
+        assert "s3cret" not in str(caught.value)
+    assert repr(AsyncDuomi(KEY)) == "AsyncDuomi(base_url='https://duomiapi.com')"
+    assert "localhost" in repr(Duomi(KEY, base_url="http://localhost:80/v1"))
+    assert "::1" in repr(Duomi(KEY, base_url="http://[::1]:1"))
+
+
+@pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
+def test_a_time_limit_that_is_none_is_refused(call: Caller, timeout: Any) -> None:
+    """The time that a wait may take is a number of seconds, or None for ever."""
+    with pytest.raises(ConfigurationError):
+        call("wait", ID, timeout=timeout)
+
+
+def test_a_wait_without_end_goes_on(call: Caller, server: Server) -> None:
+    """`None` waits for ever, which here is until the task is done."""
+    server.replies = [payload("running"), payload("succeeded")]
+
+    assert call("wait", ID, timeout=None).is_succeeded
+
+
+def test_errors_can_stand_in_sets() -> None:
+    """An error that equals another hashes as it does."""
+    assert len({NotFoundError("a", 404), NotFoundError("a", 404), NotFoundError("b", 404)}) == 2
+    assert str(DuomiError()) == ""
+
+
+def test_what_a_generated_function_is_answered_is_judged(call: Caller, server: Server) -> None:
+    """What calls itself JSON must be JSON; what does not is handed over as it is."""
+    server.replies = [Response("hello", content_type="text/plain"), Response("{", content_type="application/json")]
+
+    def get(client: Any) -> Any:
+        return client.api.get_httpx_client().get("/v1/x")
+
+    def aget(client: Any) -> Any:
+        return client.api.get_async_httpx_client().get("/v1/x")
+
+    assert call.with_api(get, aget).text == "hello"
+    with pytest.raises(APIResponseError, match="not JSON"):
+        call.with_api(get, aget)
+
+
+def test_a_client_of_the_callers_that_is_closed_is_told(server: Server) -> None:
+    """A closed `http_client` is an error of configuration, before anything is sent and in the middle."""
+    own = httpx.Client()
+    client = Duomi(KEY, base_url=server.url, http_client=own)
+    own.close()
+    with pytest.raises(ConfigurationError, match="http_client is closed"):
+        client.get_task(ID)
+
+
+def test_a_bug_in_the_callers_transport_comes_out_as_it_is() -> None:
+    """A RuntimeError that is not about a closed client is nobody's to hide."""
+
+    def broken(_request: httpx.Request) -> httpx.Response:
+        raise RuntimeError("a bug")
+
+    own = httpx.Client(transport=httpx.MockTransport(broken))
+    with pytest.raises(RuntimeError, match="a bug"), Duomi(KEY, http_client=own) as client:
+        client.get_task(ID)
+
+    async def main() -> None:
+        theirs = httpx.AsyncClient(transport=httpx.MockTransport(broken))
+        async with AsyncDuomi(KEY, http_client=theirs) as client:
+            await client.get_task(ID)
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        asyncio.run(main())

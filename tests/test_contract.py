@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,6 +17,8 @@ from duomi.simulator import EXAMPLE_ID, Script, Simulator
 from duomi_api.contract import SCHEMAS, SERVER
 
 from contract import document as documents
+from contract.calls import load
+from contract.document import ContractError
 
 
 def test_the_generated_package_is_what_the_contract_says() -> None:
@@ -74,3 +79,33 @@ def test_the_shape_in_the_package_is_the_contracts() -> None:
         n: f["type"] for n, f in schema()["properties"].items()
     }
     assert json.dumps(shape["properties"]["state"]["enum"]) == json.dumps(schema()["properties"]["state"]["enum"])
+
+
+def test_a_folder_without_a_package_is_one_line(tmp_path: Path) -> None:
+    """The check never falls back on an installed package."""
+    done = check(tmp_path)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "holds no duomi_api" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_package_that_is_loaded_is_not_checked(tmp_path: Path) -> None:
+    """The check wants a fresh process, so that what it sees is what is on disk."""
+    with pytest.raises(ContractError, match="fresh process"):
+        load(tmp_path)
+
+
+def test_a_body_that_the_package_does_not_take_is_named(tmp_path: Path) -> None:
+    """A request body of the contract that no generated function takes is a difference."""
+    contract = json.loads(json.dumps(documents.read(ROOT / "openapi.yaml")[0]))
+    body = {"content": {"application/json": {"schema": {"type": "object"}}}}
+    contract["paths"]["/v1/videos/tasks/{task_id}"]["get"]["requestBody"] = body
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(contract), encoding="utf-8")
+    command = [sys.executable, "-m", "contract", "check", "--spec", str(spec)]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "not taken" in done.stdout

@@ -139,6 +139,7 @@ CHANGES: dict[str, tuple[Edit, str | None]] = {
     "optional body is new": (lambda d: post_body(d, required=False), "NOTE"),
     "field added": (lambda d: d.fields.update(cost={"type": "number"}), "NOTE"),
     "response header added": (lambda d: d.ok.update(headers={"X-Cost": {"schema": {"type": "string"}}}), "NOTE"),
+    "operationId given": (lambda d: d.get.update(operationId="b"), "NOTE"),
     "constraint added": (lambda d: d.fields["progress"].update(maximum=100), "NOTE"),
     "format added": (lambda d: d.fields["create_time"].update(format="int64"), "NOTE"),
     "text changed": (lambda d: d.get.update(summary="查询任务"), "NOTE"),
@@ -221,3 +222,27 @@ def test_what_is_no_contract_is_one_line(tmp_path: Path, text: str, said: str) -
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr
+
+
+def body_of(doc: Doc, **more: Any) -> None:
+    doc.get["requestBody"] = {"content": {"application/json": {"schema": {"type": "object", **more}}}}
+
+
+PAIRS: dict[str, tuple[Edit, Edit, str]] = {
+    "null may be sent no more": (lambda d: body_of(d, nullable=True), body_of, "BREAK"),
+    "null may be sent": (body_of, lambda d: body_of(d, nullable=True), "NOTE"),
+    "constant changed": (lambda d: d.fields["message"].update(const="a"), lambda d: d.fields["message"].update(const="b"), "REVIEW"),
+    "operationId changed": (lambda d: d.get.update(operationId="a"), lambda d: d.get.update(operationId="b"), "BREAK"),
+    "header gone": (lambda d: d.ok.update(headers={"X-A": {"schema": {"type": "string"}}}), lambda _: None, "NOTE"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_change_between_two_edits_has_its_verdict(name: str) -> None:
+    """What needs two odd contracts to change has the verdict that a caller would give it."""
+    first, second, verdict = PAIRS[name]
+    old, new = Doc(), Doc()
+    first(old)
+    second(new)
+
+    assert [change.verdict for change in changes(of_document(old.all), of_document(new.all))] == [verdict]

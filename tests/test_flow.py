@@ -11,6 +11,7 @@ import httpx
 import pytest
 from duomi import (
     APIConnectionError,
+    APIResponseError,
     DuomiError,
     EmptyResultError,
     NotFoundError,
@@ -23,8 +24,9 @@ from duomi import (
     TaskStalledError,
     TaskTimeoutError,
 )
-from duomi._flow import Memory, Send, Show, Sleep, Surroundings, Wait, request_flow, watch_flow
+from duomi._flow import Memory, Send, Show, Sleep, Surroundings, Wait, request_flow, settle, watch_flow
 from duomi._judge import Judge, Problem, Reply, read_task, retry_after
+from duomi._shape import differences
 from harness import payload
 
 REQUEST = httpx.Request("GET", "https://duomiapi.com/v1/videos/tasks/t")
@@ -266,3 +268,35 @@ def test_the_schedule_is_a_pure_function_within_bounds() -> None:
 def test_the_schedule_follows_what_was_seen(seen: list[tuple[float, str, int | None]], seconds: float) -> None:
     """In the queue seldom; while progress moves a share of what is left; without it like a plain poller."""
     assert Polling().delay([Observation(*look) for look in seen]) == pytest.approx(seconds)
+
+
+def test_flows_want_what_they_asked_for() -> None:
+    """A driver that forgets the reply, or a watch that ends with nothing, is a bug and says so."""
+    around = Surroundings(lambda: 0.0, lambda: 0.5)
+    flow = request_flow(REQUEST, JUDGE, read_task("t", strict=False), around, Retry(), 30.0)
+    assert isinstance(next(flow), Send)
+    with pytest.raises(TypeError, match="must be sent a reply"):
+        flow.send(None)
+    with pytest.raises(TypeError, match="ends with a task"):
+        settle(None)
+
+
+def test_a_null_that_may_stand_is_no_difference() -> None:
+    """Where a contract allows null, null is none of the deviations."""
+    assert list(differences(None, {"type": "string", "nullable": True}, "/a")) == []
+    assert list(differences(None, {"type": ["string", "null"]}, "/a")) == []
+    assert [pointer for pointer, *_ in differences(None, {"type": "string"}, "/a")] == ["/a"]
+
+
+def test_a_payload_that_cannot_be_shown_is_no_crash() -> None:
+    """A webhook's body that is too deep to be written down again is refused all the same."""
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    with pytest.raises(APIResponseError) as caught:
+        Task.from_payload({"id": deep})
+
+    assert caught.value.body == ""
+    while deep:
+        deep = deep[0]

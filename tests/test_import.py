@@ -17,11 +17,19 @@ from typing import Any
 import pytest
 from checkout import ROOT, command, tree
 from checkout import generate as run
+from openapi_python_client.parser import GeneratorData
+from openapi_python_client.parser.errors import GeneratorError
 
 from contract import commands, generation
 from contract import document as documents
 from contract.document import ContractError
+from contract.example import example
+from contract.facts import of_document
+from contract.names import Names, names
+from contract.overlay import named
 from contract.pages import merge
+from contract.refusals import refuse
+from contract.written import answers
 
 PAGE = (Path(__file__).parent / "query-task.md").read_text(encoding="utf-8")
 CONTRACT = documents.read(ROOT / "openapi.yaml")[0]
@@ -158,6 +166,7 @@ def test_only_replaces_all(checkout: Path) -> None:
     assert tree(checkout) == before
 
 
+@pytest.mark.slow
 def test_a_new_state_is_taken_and_asks_for_a_decision(checkout: Path) -> None:
     """A new state is a REVIEW that does not stop the import; then one test is red, and says who must decide what."""
 
@@ -339,8 +348,11 @@ def test_the_proof_is_the_contract_check(checkout: Path, monkeypatch: pytest.Mon
         generation.prove(checkout)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("seconds", [0.02, 0.4, 1.0, 1.6, 2.2])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "seconds"),
+    [(n, s) for n in (signal.SIGINT, signal.SIGTERM) for s in (0.02, 0.4, 1.0, 1.6, 2.2)] + [(signal.SIGHUP, 2.6)],
+)
 def test_an_interrupt_leaves_everything_as_it_was(checkout: Path, number: signal.Signals, seconds: float) -> None:
     """A signal at any moment is exit 1 and one line, or comes too late; nothing is half done in either case."""
     before = tree(checkout)
@@ -360,12 +372,186 @@ def test_an_interrupt_leaves_everything_as_it_was(checkout: Path, number: signal
         assert run(checkout, "--check").returncode == 0
     else:
         assert after == before
-        assert process.returncode == 1 or number is signal.SIGTERM
+        assert process.returncode == 1 or number is not signal.SIGINT
 
 
+@pytest.mark.slow
 def test_a_page_of_all_that_openapi_allows_is_taken(checkout: Path) -> None:
     """Recursion, unions, constants, nullable, cookies, bodies, ranges of status: the check finds no lie where there is none."""
     done = run(checkout, "--from", ROOT / "tests/odd-page.yaml")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("BREAK")
+
+
+def servers_gone(document: dict[str, Any]) -> None:
+    document.pop("servers")
+
+
+@pytest.mark.slow
+def test_a_page_without_a_server_is_taken(checkout: Path) -> None:
+    """The server is the caller's to give then, and the check finds no lie."""
+    done = run(checkout, "--from", page(checkout.parent, servers_gone))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "REVIEW /servers" in done.stdout
+
+
+def credit_and(**more: Any) -> Edit:
+    def edit(document: dict[str, Any]) -> None:
+        credit(document)
+        document.update(more)
+
+    return edit
+
+
+def test_paths_of_another_openapi_version_do_not_stay(tmp_path: Path) -> None:
+    """3.0 and 3.1 mean different things by the same words, so they are not mixed."""
+    new = page(tmp_path, credit_and(openapi="3.1.0"))
+
+    with pytest.raises(ContractError, match="--only replaces all"):
+        merge(ROOT / "openapi.yaml", [new], only=False)
+
+
+def test_tags_of_paths_that_stay_stay(tmp_path: Path) -> None:
+    """What another page said of its tags is kept with its paths."""
+    current = page(tmp_path, lambda d: d.update(tags=[{"name": "a"}]), "current.json")
+    new = page(tmp_path, credit_and(tags=[{"name": "b"}]))
+
+    merged = documents.parse(merge(current, [new], only=False), Path("merged"))
+
+    assert merged["tags"] == [{"name": "b"}, {"name": "a"}]
+
+
+def test_what_no_validator_finds_is_refused() -> None:
+    """A path parameter that nobody describes, and a body without a type, are named with their place."""
+    for edit, said in (
+        (lambda d: task(d)["parameters"].pop(0), "'task_id' is not described"),
+        (lambda d: task(d)["parameters"][0].update(name="id"), "not described"),
+        (lambda d: d["paths"].update({"/v1/x": d["paths"].pop(PATH)}), "the path has no {task_id}"),
+        (lambda d: task(d)["responses"]["200"]["content"]["application/json"].update(schema={}), "has no type"),
+    ):
+        with pytest.raises(ContractError, match=re.escape(said)):
+            refuse(edited(edit))
+
+
+def test_references_are_followed_to_their_end() -> None:
+    """A reference into a list is one, and one to another file or in a circle is none."""
+    document = {"a": [{"x": 1}], "b": {"$ref": "#/b"}}
+
+    assert documents.resolve(document, {"$ref": "#/a/0"}, "/") == ({"x": 1}, "/a/0")
+    for reference in ("#/b", "other.yaml", "#/a/7"):
+        with pytest.raises(ContractError, match="leads nowhere"):
+            documents.resolve(document, {"$ref": reference}, "/")
+
+
+def test_the_generators_own_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the generator would leave out, or cannot read, is told before it writes a file."""
+    named_contract = generation.load_named(ROOT, ROOT / "openapi.yaml")
+    content = named_contract["paths"][PATH]["get"]["responses"]["200"]["content"]
+    content["application/xml"] = content.pop("application/json")
+    config = ROOT / "generator.yaml"
+    with pytest.raises(ContractError, match="would leave something out"):
+        names(named_contract, config)
+
+    monkeypatch.setattr(GeneratorData, "from_dict", lambda *_a, **_k: GeneratorError(header="cannot", detail="read"))
+    with pytest.raises(ContractError, match="cannot read"):
+        names(named_contract, config)
+
+
+def test_two_models_of_one_module_are_refused() -> None:
+    """Two classes that would overwrite each other are named before they do."""
+    document = generation.load_named(ROOT, ROOT / "openapi.yaml")
+    document["components"]["schemas"] = {"FooBAR": {"type": "object"}, "FooBar": {"type": "object"}}
+
+    with pytest.raises(ContractError, match=r"openapi\.yaml"):
+        names(document, ROOT / "generator.yaml")
+
+
+def test_an_overlay_that_is_no_jsonpath_is_named() -> None:
+    """A slip in overlay.yaml is one line with the action's number."""
+    with pytest.raises(ContractError, match=r"/actions/0: .* is no JSONPath"):
+        named({"paths": {}}, {"actions": [{"target": "$["}]})
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda t: (t / "client.py").unlink(), "left out client.py"),
+        (lambda t: (t / "models/video.py").unlink(), "left out the class Video"),
+        (lambda t: (t / "models/video.py").write_text("class Video:\n  a = \n"), "is no Python"),
+        (lambda t: (t / "models/video.py").write_text("class Video: pass\nprint()\n"), "would run code"),
+        (lambda t: (t / "models/video.py").write_text("class Video:\n  import os\n  a = os.getcwd()\n"), "would run code"),
+    ],
+)  # fmt: skip
+def test_what_came_out_is_accounted_for(tmp_path: Path, edit: Callable[[Path], object], said: str) -> None:
+    """A file or a class that is missing, and code that would run on import, are found before the swap."""
+    target = tmp_path / "duomi_api"
+    shutil.copytree(ROOT / "generated/duomi_api", target)
+    expected = names(generation.load_named(ROOT, ROOT / "openapi.yaml"), ROOT / "generator.yaml")
+    edit(target)
+
+    if "no Python" in said:
+        target.joinpath("models/task_state.py").write_text("=")
+        target.joinpath("models/video.py").write_text("class Video: pass\n")
+        expected = Names({"video": "Video"}, expected.endpoints, {})
+    with pytest.raises(ContractError, match=said):
+        generation._account_for(expected, target)
+
+
+def test_tools_that_are_missing_or_others_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tool on PATH, and an interpreter with another generator, are one line each."""
+    monkeypatch.setattr(generation, "version", lambda _name: "0.0.0")
+    with pytest.raises(ContractError, match="another openapi-python-client than PATH"):
+        generation.check_tools(ROOT)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ContractError, match="is not on PATH"):
+        generation.check_tools(ROOT)
+
+
+def test_a_generator_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the generator says when it gives up is what the maintainer reads."""
+    fake = tmp_path / "openapi-python-client"
+    fake.write_text("#!/bin/sh\necho it broke >&2\nexit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    with pytest.raises(ContractError, match="openapi-python-client: it broke"):
+        generation.generate(ROOT, ROOT / "openapi.yaml", tmp_path / "out")
+
+
+def test_a_swap_that_fails_is_taken_back(tmp_path: Path) -> None:
+    """What was there is there again, and what was not is gone."""
+    (tmp_path / "scratch").mkdir()
+    for name, text in (("new", "new"), ("more", "more"), ("old", "old")):
+        (tmp_path / name).write_text(text)
+    pairs = [(tmp_path / "new", tmp_path / "old"), (tmp_path / "more", tmp_path / "deep/made")]
+
+    with pytest.raises(ZeroDivisionError), generation.replaced(pairs, tmp_path / "scratch"):
+        raise ZeroDivisionError
+
+    assert (tmp_path / "old").read_text() == "old"
+    assert not (tmp_path / "deep/made").exists()
+
+
+def test_only_goes_with_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that make no sense together are a usage error."""
+    for arguments in (["generate", "--only"], ["generate", "--check", "--from", "x"]):
+        with pytest.raises(SystemExit) as caught:
+            commands.run(arguments)
+        assert caught.value.code == 2
+    assert "--only goes with --from" in capsys.readouterr().err
+
+
+def test_a_schema_of_nothing_but_null_has_an_example() -> None:
+    """The check can make up a value for whatever a schema says."""
+    assert example({}, {"type": "null"}) is None
+
+
+def test_an_answer_without_a_schema_has_no_shape() -> None:
+    """A media type alone is no fact about a body."""
+    document = edited(lambda d: task(d)["responses"]["200"]["content"]["application/json"].pop("schema"))
+
+    assert answers(document) == {}
+    assert not [name for name in of_document(document).places if name.endswith("application/json ")]

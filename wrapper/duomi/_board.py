@@ -59,7 +59,6 @@ class Board:
         ask: makes the flow of one look at a task, for as long as it may take.
         around: the clock and the luck.
         max_in_flight: how many looks are under way at most.
-        on_look: is called with each task seen.
     """
 
     def __init__(
@@ -68,11 +67,9 @@ class Board:
         ask: Callable[[str, Span], RequestFlow[Task]],
         around: Surroundings,
         max_in_flight: int,
-        on_look: Callable[[Task], object] | None = None,
     ) -> None:
         self._around = around
         self._ask = ask
-        self._on_look = on_look
         began = around.clock()
         memory = Memory(began)
         self._heap: list[tuple[float, int, Entry]] = [(began, n, Entry(wait, memory)) for n, wait in enumerate(waits)]
@@ -141,8 +138,6 @@ class Board:
             entry.last = result
             if look.at >= self._paused_until:
                 self._allowed = min(self._max_in_flight, self._allowed + 1)
-            if self._on_look is not None:
-                self._on_look(result)
         if isinstance(verdict, Again):
             self._pause(verdict.seconds, for_all=isinstance(result, Problem) and result.is_for_all)
             self._push(entry, verdict.seconds)

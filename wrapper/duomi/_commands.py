@@ -185,18 +185,13 @@ async def _follow_one(job: _Job, task_id: str) -> None:
     job.screen.end(ending)
 
 
-def run() -> int:
-    """Run one command, and return its exit code."""
+def run() -> None:
+    """Run one command, and exit with its code."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("duomi: %(message)s"))
     logging.getLogger("duomi").addHandler(handler)
     try:
         app(prog_name="duomi")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    except KeyboardInterrupt:
-        return 130
     except DuomiError as error:
         Screen(json=False).say(f"duomi: {error}")
-        return exit_code([Ending(Outcome("", None, error), [])])
-    return 0
+        sys.exit(exit_code([Ending(Outcome("", None, error), [])]))

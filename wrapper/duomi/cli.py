@@ -5,18 +5,18 @@ import sys
 from duomi._version import __version__
 
 
-def main() -> int:
-    """Run the command line, and return its exit code."""
+def main() -> None:
+    """Run the command line, and exit with its code."""
     if sys.argv[1:] == ["--version"]:
         print(f"duomi {__version__}")
-        return 0
+        return
     try:
         from duomi._commands import run  # noqa: PLC0415  (typer and rich are an extra)
     except ModuleNotFoundError as error:
         print(f'duomi: {error.name} is missing; install the extra: pip install "duomi[cli]"', file=sys.stderr)
-        return 2
-    return run()
+        sys.exit(2)
+    run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
