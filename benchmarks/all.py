@@ -31,10 +31,14 @@ def main() -> None:
     """Run them one after the other."""
     parts = [
         "# Benchmarks",
-        "Written by `make bench`. Ratios of one run on one machine; a shared machine is noisy, so look at the size of a figure"
-        " and not at its last digit. Absolute figures are left out on purpose.",
-        f"{platform.system()}, {os.cpu_count()} cores, {_processor()}; Python {platform.python_version()};"
-        f" {', '.join(f'{name} {version(name)}' for name in PACKAGES)}.",
+        (
+            "Written by `make bench`. Ratios of one run on one machine; a shared machine is noisy, so look at the size of a figure"
+            " and not at its last digit. Absolute figures are left out on purpose."
+        ),
+        (
+            f"{platform.system()}, {os.cpu_count()} cores, {_processor()}; Python {platform.python_version()};"
+            f" {', '.join(f'{name} {version(name)}' for name in PACKAGES)}."
+        ),
     ]
     for program, arguments in PROGRAMS.items():
         done = subprocess.run(

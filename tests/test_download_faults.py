@@ -16,7 +16,7 @@ import attrs
 import pytest
 from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
-from harness import KEY, Caller
+from harness import KEY, TABLE_KINDS, Caller
 
 KINDS = ["sync", "asyncio", "trio"]
 CLIP = bytes(range(256)) * 2_000
@@ -119,7 +119,7 @@ CLIPS: dict[str, Clip] = {
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 @pytest.mark.parametrize("name", CLIPS)
 def test_one_clip(tmp_path: Path, kind: str, name: str) -> None:
     """A clip is there whole, or not at all, and nothing lies beside it."""

@@ -48,7 +48,7 @@ from faults import (
     raw,
     then_hang,
 )
-from harness import KEY, Caller, payload
+from harness import KEY, TABLE_KINDS, Caller, payload
 
 ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
 BODY = json.dumps(payload("running")).encode()
@@ -168,7 +168,7 @@ def trusted(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 @pytest.mark.parametrize("name", FAULTS)
 def test_one_call(trusted: Authority, kind: str, name: str) -> None:
     """What passes costs a request and nothing else; what lasts is one request, and the right error."""

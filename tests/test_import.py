@@ -131,6 +131,7 @@ def test_the_same_page_changes_nothing(checkout: Path) -> None:
     assert tree(checkout) == before
 
 
+@pytest.mark.slow
 def test_another_page_joins_the_contract(checkout: Path) -> None:
     """A new operation comes out with ASCII names, its neighbour stays, and the report says how to name it well."""
     new = page(checkout.parent, credit)

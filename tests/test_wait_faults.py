@@ -37,7 +37,7 @@ from duomi import (
 )
 from duomi import _task as tasks
 from faults import Exchange, FaultServer, Play, answer, compressed, half, hang, head, raw, then_hang
-from harness import KEY, POLLING, Caller, payload
+from harness import KEY, POLLING, TABLE_KINDS, Caller, payload
 
 ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
 KINDS = ["sync", "asyncio", "trio"]
@@ -100,7 +100,7 @@ WAITS: dict[str, Wait] = {
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 @pytest.mark.parametrize("name", WAITS)
 def test_one_wait(kind: str, name: str) -> None:
     """Each wait ends as it must, in time, with what was last seen."""

@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from duomi._download import Target
 from duomi._errors import ConfigurationError
 from duomi._flow import FOREVER, Wait, WatchFlow, settle, watch_flow
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, Retry
 from duomi._settings import Settings, check_task_id, check_timeout
-from duomi._shell import Api, AsyncShell, Shell
 from duomi._task import Task
-from duomi._transfer import adownload, download
-from duomi._watch import AsyncCompleted, Completed, board_of
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
     import duomi_api
+
+    from duomi._watch import AsyncCompleted, Completed
 
 
 def _watch(caller: Caller, task_id: str, timeout: float | EllipsisType | None, polling: Polling | None) -> WatchFlow:
@@ -71,11 +69,15 @@ class Duomi:
             raise ConfigurationError("http_client must be an httpx.Client")
         settings = Settings.of(api_key, base_url, timeout, retry, polling, strict=strict, allow_insecure=allow_insecure)
         self.driver = Driver(settings, http_client)
-        self._api = Api(settings.base_url, shell=Shell(self.driver))
+        self._api: duomi_api.Client | None = None
 
     @property
     def api(self) -> duomi_api.Client:
         """The generated client: hand it to the generated `sync` functions, which then have the key and the retries."""
+        from duomi._shell import Api, Shell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+
+        if self._api is None:
+            self._api = Api(self.driver.settings.base_url, shell=Shell(self.driver))
         return self._api
 
     def get_task(self, task_id: str) -> Task:
@@ -149,6 +151,8 @@ class Duomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
+        from duomi._watch import Completed, board_of  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+
         board = board_of(self.driver, task_ids, timeout, polling, max_in_flight)
         return Completed(self.driver, board)
 
@@ -169,6 +173,9 @@ class Duomi:
             DownloadError: the task is not finished, failed or has no video; a file is there already; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
+        from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._transfer import download  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+
         return download(self.driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
 
     def close(self) -> None:
@@ -223,11 +230,15 @@ class AsyncDuomi:
             raise ConfigurationError("http_client must be an httpx.AsyncClient")
         settings = Settings.of(api_key, base_url, timeout, retry, polling, strict=strict, allow_insecure=allow_insecure)
         self.driver = AsyncDriver(settings, http_client)
-        self._api = Api(settings.base_url, shell=AsyncShell(self.driver))
+        self._api: duomi_api.Client | None = None
 
     @property
     def api(self) -> duomi_api.Client:
         """The generated client: hand it to the generated `asyncio` functions, which then have the key and the retries."""
+        from duomi._shell import Api, AsyncShell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+
+        if self._api is None:
+            self._api = Api(self.driver.settings.base_url, shell=AsyncShell(self.driver))
         return self._api
 
     async def get_task(self, task_id: str) -> Task:
@@ -302,6 +313,8 @@ class AsyncDuomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
+        from duomi._watch import AsyncCompleted, board_of  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+
         board = board_of(self.driver, task_ids, timeout, polling, max_in_flight)
         return AsyncCompleted(self.driver, board)
 
@@ -322,6 +335,9 @@ class AsyncDuomi:
             DownloadError: the task is not finished, failed or has no video; a file is there already; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
+        from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._transfer import adownload  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+
         return await adownload(self.driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
 
     async def aclose(self) -> None:

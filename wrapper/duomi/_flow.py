@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-import shlex
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 import httpx
@@ -31,31 +30,27 @@ SEEN_LAST = 7
 log = logging.getLogger("duomi")
 
 
-@attrs.frozen
-class Send:
+class Send(NamedTuple):
     """The wish to send a request; the answer is a `Reply` or the exception; `limit` seconds for all of it."""
 
     request: httpx.Request
     limit: float
 
 
-@attrs.frozen
-class Sleep:
+class Sleep(NamedTuple):
     """The wish to wait for so many seconds; `for_all` where the server asks everybody for patience."""
 
     seconds: float
     for_all: bool = False
 
 
-@attrs.frozen
-class Show:
+class Show(NamedTuple):
     """The wish to hand a task to whoever watches."""
 
     task: Task
 
 
-@attrs.frozen
-class Span:
+class Span(NamedTuple):
     """The moments on the clock after which no attempt but the first begins, and by which each attempt is over."""
 
     begins_by: float
@@ -69,8 +64,7 @@ RequestFlow: TypeAlias = Generator[Send | Sleep, Answer, T | Problem]
 WatchFlow: TypeAlias = Generator[Send | Sleep | Show, Answer, None]
 
 
-@attrs.frozen
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a flow does not make itself: `clock` in monotonic seconds, `luck` from 0 to 1."""
 
     clock: Callable[[], float]
@@ -122,8 +116,7 @@ class Outcome:
     error: DuomiError | None
 
 
-@attrs.frozen
-class Memory:
+class Memory(NamedTuple):
     """What a wait remembers between two looks; times are seconds on the clock of whoever keeps it.
 
     Attributes:
@@ -142,7 +135,7 @@ class Memory:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return attrs.asdict(self) | {"seen": [list(attrs.astuple(look)) for look in self.seen]}
+        return self._asdict() | {"seen": [[look.at, look.state, look.progress] for look in self.seen]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Memory:
@@ -155,8 +148,7 @@ class Memory:
         look = Observation(at, task.state.value, task.progress)
         last = self.seen[-1] if self.seen else None
         moved = last is None or (last.state, last.progress) != (look.state, look.progress)
-        return attrs.evolve(
-            self,
+        return self._replace(
             seen=(*self.seen[:1], *self.seen[1:][-SEEN_LAST + 1 :], look),
             moved_at=at if moved else self.moved_at,
             failing_since=None,
@@ -164,8 +156,7 @@ class Memory:
         )
 
 
-@attrs.frozen
-class Look:
+class Look(NamedTuple):
     """One look at a task: when it was begun and when it was over, on the clock, and what came of it."""
 
     asked_at: float
@@ -173,15 +164,13 @@ class Look:
     result: Task | Problem
 
 
-@attrs.frozen
-class Again:
+class Again(NamedTuple):
     """The verdict to look again after so many seconds."""
 
     seconds: float
 
 
-@attrs.frozen
-class Failure:
+class Failure(NamedTuple):
     """The verdict that the wait is over without a finished task."""
 
     error: DuomiError
@@ -194,8 +183,7 @@ class Failure:
 Verdict: TypeAlias = Again | Task | Failure
 
 
-@attrs.frozen
-class Wait:
+class Wait(NamedTuple):
     """One wait: for which task, how it looks, and how long it may take (`math.inf`: for ever)."""
 
     task_id: str
@@ -260,7 +248,7 @@ class Wait:
             return memory, Failure(problem.throw())
         asked = problem.retry_after
         pause = self._delay(memory, luck) if asked is None else min(asked, self.max_retry_after)
-        return attrs.evolve(memory, failing_since=since), self._again(at, min(pause, left))
+        return memory._replace(failing_since=since), self._again(at, min(pause, left))
 
     def _delay(self, memory: Memory, luck: float) -> float:
         delay = self.polling.delay(memory.seen)
@@ -324,4 +312,6 @@ def _brief(task: Task) -> str:
 
 
 def _resume(task_id: str) -> str:
+    import shlex  # noqa: PLC0415  (dear to import, and seldom needed)
+
     return f"the task goes on at the vendor's side; resume with `duomi wait {shlex.quote(task_id)}` or client.wait(...)"

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-import attrs
 import httpx
 from duomi_api.api.videos import get_video_task
 
@@ -258,12 +257,12 @@ class AsyncDriver(Caller):
             await client.aclose()
 
 
-@attrs.define
 class _Watch(AsyncIterator[Task]):
     """Drives a flow from one thing it shows to the next; no async generator, since trio warns of one that is left."""
 
-    _driver: AsyncDriver
-    _flow: WatchFlow
+    def __init__(self, driver: AsyncDriver, flow: WatchFlow) -> None:
+        self._driver = driver
+        self._flow = flow
 
     async def __anext__(self) -> Task:
         answer: Answer = None

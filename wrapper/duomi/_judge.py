@@ -7,9 +7,8 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-import attrs
 import httpx
 
 from duomi._errors import (
@@ -35,8 +34,7 @@ class BodyTooLargeError(Exception):
     """The body of an answer is larger than any task can be."""
 
 
-@attrs.define
-class Reply:
+class Reply(NamedTuple):
     """What one attempt brought: the head, and the body as far as it came."""
 
     status: int
@@ -45,8 +43,7 @@ class Reply:
     broken: Exception | None = None
 
 
-@attrs.define
-class Problem:
+class Problem(NamedTuple):
     """An attempt that brought no answer; `passing` where the next one may, `unsent` where nothing left."""
 
     error: DuomiError
@@ -82,8 +79,7 @@ Conceal: TypeAlias = Callable[[str], str]
 Read: TypeAlias = Callable[["Judge", Reply], T | Problem]
 
 
-@attrs.frozen
-class Judge:
+class Judge(NamedTuple):
     """Judges the replies to one request; `call` is its method and path, `conceal` takes the key out of a text."""
 
     call: str
@@ -143,7 +139,7 @@ class Judge:
         if isinstance(reply.broken, BodyTooLargeError):
             return self.of_body(reply, str(reply.broken), passing=False, cause=reply.broken)
         if reply.broken is not None:
-            return attrs.evolve(self.of_exception(reply.broken), unsent=False)
+            return self.of_exception(reply.broken)._replace(unsent=False)
         return read(self, reply)
 
 
@@ -181,8 +177,9 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
 
 def is_lasting(error: Exception) -> bool:
     """Tell whether the next attempt would meet the same: a request that cannot be made, a host name, a certificate."""
-    unsendable = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL | UnicodeError
-    return isinstance(error, unsendable) or any(isinstance(c, ssl.SSLCertVerificationError) for c in _causes(error))
+    lasting = ssl.SSLCertVerificationError | UnicodeError
+    unsendable = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL
+    return isinstance(error, unsendable) or any(isinstance(cause, lasting) for cause in _causes(error))
 
 
 def decode(content: bytes) -> Any:

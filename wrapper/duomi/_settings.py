@@ -6,9 +6,9 @@ import math
 import os
 from collections.abc import Generator
 from ipaddress import IPv4Network, ip_address
+from typing import NamedTuple
 from urllib.parse import quote
 
-import attrs
 import httpx
 from duomi_api.contract import SERVER
 
@@ -58,8 +58,7 @@ class KeyAuth(httpx.Auth):
         return text.replace(self.__key, "***")
 
 
-@attrs.frozen
-class Settings:
+class Settings(NamedTuple):
     """The settings of one client."""
 
     auth: KeyAuth
