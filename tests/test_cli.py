@@ -60,6 +60,7 @@ def duomi(folder: Path, base_url: str, *arguments: str, key: str | None = KEY) -
         (["nonsense"], 2, "", "Try 'duomi --help'"),
         (["get"], 2, "", "Try 'duomi get --help'"),
         (["--version"], 0, f"duomi {__version__}\n", ""),
+        (["--version", "get"], 0, f"duomi {__version__}\n", ""),
     ],
 )  # fmt: skip
 def test_exit_codes(tmp_path: Path, base_url: str, arguments: list[str], code: int, stdout: str, stderr: str) -> None:

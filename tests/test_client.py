@@ -32,6 +32,7 @@ from duomi import (
     TaskState,
     TaskTimeoutError,
 )
+from duomi._http import NOWHERE
 from duomi_api.api.videos import get_video_task
 from harness import KEY, Caller, Server, payload
 from werkzeug import Response
@@ -419,3 +420,9 @@ def test_a_bug_in_the_callers_transport_comes_out_as_it_is() -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         asyncio.run(main())
+
+
+def test_the_shell_itself_reaches_nobody() -> None:
+    """What the generated functions are handed has no way to the network but through a flow."""
+    with pytest.raises(RuntimeError, match="sends nothing itself"):
+        httpx.Client(transport=NOWHERE).get("https://duomiapi.com/")

@@ -13,8 +13,11 @@ from typing import Any
 
 import anyio
 import attrs
+import httpx
 import pytest
 from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
+from duomi._download import Head, Run, Target, download_flow
+from duomi._flow import Surroundings
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
 from harness import KEY, TABLE_KINDS, Caller
 
@@ -388,3 +391,35 @@ def test_nobody_at_the_clips_server(tmp_path: Path) -> None:
             client.get_task("t")
 
     assert caught.value.__cause__ is not None
+
+
+def by_hand(folder: Path, heads: Sequence[Any]) -> None:
+    """Feed the flow of a download."""
+    task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
+    around = Surroundings(lambda: 0.0, lambda: 0.5)
+    flow = download_flow(task, Target(folder), lambda: iter(()), around, Retry())  # type: ignore[arg-type, return-value]
+    wish = next(flow)
+    for each in heads:
+        while isinstance(wish, Run):
+            wish.action()
+            wish = flow.send(None)
+        wish = flow.send(each)
+
+
+def test_a_redirect_that_no_url_can_follow_is_told(tmp_path: Path) -> None:
+    """Whoever drives the flow, a garbled place to go is an error."""
+    with pytest.raises(DownloadError, match="leads nowhere"):
+        by_hand(tmp_path, [Head(302, httpx.Headers({"location": "http://[::bad"}))])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
+    """Where the file cannot be opened, nothing is asked for."""
+    task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
+    around = Surroundings(lambda: 0.0, lambda: 0.5)
+    flow = download_flow(task, Target(tmp_path / "x"), lambda: iter(()), around, Retry())  # type: ignore[arg-type, return-value]
+    assert isinstance(next(flow), Run)
+
+    with pytest.raises(DownloadError, match="cannot write"):
+        flow.send(None)

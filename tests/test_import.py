@@ -556,3 +556,14 @@ def test_an_answer_without_a_schema_has_no_shape() -> None:
 
     assert answers(document) == {}
     assert not [name for name in of_document(document).places if name.endswith("application/json ")]
+
+
+def test_a_missing_tool_of_pythons_is_one_line() -> None:
+    """Run by an interpreter without what it needs, the tool says what is missing."""
+    code = "import sys; sys.modules['ruamel.yaml'] = None; from contract.__main__ import main; sys.exit(main())"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "make setup" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

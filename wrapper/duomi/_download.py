@@ -168,7 +168,8 @@ class _Clip:
         except OSError as error:
             raise self.error(f"cannot write: {error.strerror}") from error
         try:
-            for attempt in attempts:
+            while True:
+                attempt = next(attempts)
                 try:
                     yield from self._attempt()
                     break

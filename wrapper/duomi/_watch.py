@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from duomi._board import Board, Entry, Rest
+from duomi._board import Board, Entry
 from duomi._errors import ConfigurationError
 from duomi._flow import Outcome, Send, Wait
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
@@ -143,18 +143,17 @@ class _Crew:
     def _take(self) -> Entry | None:
         while not self._stopped:
             found = self._board.take()
-            match found:
-                case Entry():
-                    if self._board.wants_another:
-                        self._changed.notify()
-                    return found
-                case Outcome():
-                    self._bring(found)
-                case Rest(until):
-                    self._changed.wait(None if math.isinf(until) else max(0.0, until - AROUND.clock()))
-                    self._board.woke(found)
-                case None:
-                    return None
+            if found is None:
+                return None
+            if isinstance(found, Entry):
+                if self._board.wants_another:
+                    self._changed.notify()
+                return found
+            if isinstance(found, Outcome):
+                self._bring(found)
+            else:
+                self._changed.wait(None if math.isinf(found.until) else max(0.0, found.until - AROUND.clock()))
+                self._board.woke(found)
         return None
 
     def _bring(self, what: Outcome | BaseException) -> None:
@@ -269,24 +268,23 @@ class AsyncCompleted(AsyncIterator[Outcome]):
 
         while True:
             found = self._board.take()
-            match found:
-                case Entry():
-                    if self._board.wants_another:
-                        self._call(1)
-                    return found
-                case Outcome():
-                    self._bring(found)
-                case Rest(until):
-                    called = anyio.Event()
-                    self._resting[called] = None
-                    try:
-                        with anyio.move_on_after(until - AROUND.clock()):
-                            await called.wait()
-                    finally:
-                        self._resting.pop(called, None)
-                        self._board.woke(found)
-                case None:
-                    return None
+            if found is None:
+                return None
+            if isinstance(found, Entry):
+                if self._board.wants_another:
+                    self._call(1)
+                return found
+            if isinstance(found, Outcome):
+                self._bring(found)
+                continue
+            called = anyio.Event()
+            self._resting[called] = None
+            try:
+                with anyio.move_on_after(found.until - AROUND.clock()):
+                    await called.wait()
+            finally:
+                self._resting.pop(called, None)
+                self._board.woke(found)
 
     def _call(self, workers: int) -> None:
         """Wake so many of those who rest, the last who lay down first."""
