@@ -16,7 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
-from duomi import Duomi, __version__
+import typer
+from duomi import AsyncDuomi, Duomi, __version__, _commands
+from duomi._screen import Screen
 from duomi.simulator import CLIP, Script, Simulator
 from faults import FaultServer, hang
 from harness import KEY
@@ -226,3 +228,21 @@ def test_the_simulator_answers_like_the_api() -> None:
     with simulator.serve() as url, Duomi(KEY, base_url=url) as one:
         one.get_task("a")
         assert simulator.looks("a") == 1
+
+
+def test_ctrl_c_after_the_last_end_has_nothing_to_resume(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Interrupted when all is done, it shows what there is, and no command."""
+
+    async def interrupted(_job: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_commands, "_follow", interrupted)
+    monkeypatch.chdir(tmp_path)
+    job = _commands._Job(AsyncDuomi(KEY), [], None, Screen(json=False), ["duomi", "wait"])
+    with pytest.raises(typer.Exit) as caught:
+        _commands._wait(job)
+
+    assert caught.value.exit_code == 130
+    assert "resume" not in capsys.readouterr().err

@@ -390,6 +390,13 @@ def test_what_a_generated_function_is_answered_is_judged(call: Caller, server: S
         return client.api.get_async_httpx_client().get("/v1/x")
 
     assert call.with_api(get, aget).text == "hello"
+    one = Duomi(KEY)
+    assert one.api is one.api
+    one.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        get(one)
+    theirs = AsyncDuomi(KEY)
+    assert theirs.api is theirs.api
     with pytest.raises(APIResponseError, match="not JSON"):
         call.with_api(get, aget)
 

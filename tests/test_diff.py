@@ -233,6 +233,11 @@ PAIRS: dict[str, tuple[Edit, Edit, str]] = {
     "null may be sent": (body_of, lambda d: body_of(d, nullable=True), "NOTE"),
     "constant changed": (lambda d: d.fields["message"].update(const="a"), lambda d: d.fields["message"].update(const="b"), "REVIEW"),
     "operationId changed": (lambda d: d.get.update(operationId="a"), lambda d: d.get.update(operationId="b"), "BREAK"),
+    "a body may be of one type more": (
+        lambda d: d.fields["message"].update(anyOf=[{"type": "string"}, {"type": "integer"}]),
+        lambda d: d.fields["message"].update(anyOf=[{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]),
+        "REVIEW",
+    ),
     "header gone": (lambda d: d.ok.update(headers={"X-A": {"schema": {"type": "string"}}}), lambda _: None, "NOTE"),
 }  # fmt: skip
 

@@ -99,6 +99,7 @@ CLIPS: dict[str, Clip] = {
     "a range of another file": Clip([cut(etag=ETAG), answer(206, CLIP[99:], say="video/mp4", etag='"two"', content_range=f"bytes {len(CLIP) // 2}-1/9"), clip()], True, 3),
     "another range than was asked for": Clip([cut(etag=ETAG), rest(shift=1), clip()], True, 3),
     "a range of unknown length": Clip([cut(etag=ETAG), rest(total="*")], True, 2),
+    "a range that ends too early": Clip([cut(etag=ETAG), answer(206, CLIP[len(CLIP) // 2:][:10], say="video/mp4", etag=ETAG, content_range=f"bytes {len(CLIP) // 2}-{len(CLIP) // 2 + 9}/{len(CLIP)}"), rest()], True, 3),
     "416 to a range": Clip([cut(etag=ETAG), answer(416, b"", say="video/mp4"), clip()], True, 3),
     "a broken chunk": Clip([raw(head(200, {"transfer-encoding": "chunked"}), b"5\r\nabc\r\nzz"), clip()], True, 2),
     "cut off for ever": Clip([cut(etag=ETAG), rest(upto=10)], False, 5),
@@ -191,6 +192,20 @@ def test_no_fresh_url_is_told(tmp_path: Path, kind: str, api: Play | None) -> No
         Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fresh_url_that_is_stale_too_is_told(tmp_path: Path, kind: str) -> None:
+    """One fresh URL is asked for, and not one after the other."""
+
+    async def play(exchange: Exchange) -> bool | None:
+        fresh = answer(200, finished(f"{server.url}/2.mp4"))
+        return await (fresh if exchange.path.startswith("/v1/") else answer(403, {}))(exchange)
+
+    with FaultServer([play]) as server, pytest.raises(DownloadError, match="status 403"):
+        Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert [exchange.path for exchange in server.heads] == ["/1.mp4", "/v1/videos/tasks/t", "/2.mp4"]
 
 
 def test_a_redirect_never_leaves_https(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

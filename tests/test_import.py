@@ -429,6 +429,7 @@ def test_what_no_validator_finds_is_refused() -> None:
     for edit, said in (
         (lambda d: task(d)["parameters"].pop(0), "'task_id' is not described"),
         (lambda d: task(d)["parameters"][0].update(name="id"), "not described"),
+        (lambda d: task(d)["parameters"][0].update(required=False), "must be required"),
         (lambda d: d["paths"].update({"/v1/x": d["paths"].pop(PATH)}), "the path has no {task_id}"),
         (lambda d: task(d)["responses"]["200"]["content"]["application/json"].update(schema={}), "has no type"),
     ):

@@ -240,6 +240,22 @@ def test_asyncio_needs_no_block() -> None:
         assert asyncio.run(main(server.url)) == 2
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_slow_consumer_gets_all_the_same(backend: str) -> None:
+    """Outcomes wait for whoever comes late, one for each task."""
+
+    async def main(url: str) -> int:
+        async with (
+            AsyncDuomi(KEY, base_url=url, polling=POLLING) as client,
+            client.as_completed(["a", "b"]) as outcomes,
+        ):
+            await anyio.sleep(0.4)
+            return len([outcome async for outcome in outcomes])
+
+    with FaultServer([Api(after(1))]) as server:
+        assert anyio.run(main, server.url, backend=backend) == 2
+
+
 def test_trio_needs_the_block() -> None:
     """Under trio a loop without the block says what is missing."""
 

@@ -238,8 +238,11 @@ def test_a_watch_that_is_left_leaves_nothing_open(kind: str) -> None:
     """Leaving the loop over a watch ends it."""
 
     async def leave(client: AsyncDuomi) -> None:
-        async for _task in client.watch(ID):
+        watch: Any = client.watch(ID)
+        async for _task in watch:
             break
+        await watch.aclose()
+        assert [task async for task in watch] == []
 
     with FaultServer([GOOD]) as server:
         if kind == "sync":

@@ -177,13 +177,13 @@ class AsyncCompleted(AsyncIterator[Outcome]):
         self._brought: deque[Outcome | Exception] = deque()
         self._resting: dict[anyio.Event, None] = {}
         self._arrival: anyio.Event | None = None
-        self._group: anyio.abc.TaskGroup | None = None
+        self._groups: list[anyio.abc.TaskGroup] = []
         self._task: asyncio.Task[None] | None = None
 
     async def __anext__(self) -> Outcome:
         import anyio  # noqa: PLC0415  (dear to import, and not needed by those who block)
 
-        if self._group is None and self._task is None and not self._closed:
+        if not self._groups and self._task is None and not self._closed:
             self._task = self._begin_alone()
         while not self._brought:
             if self._closed or not self._at_work:
@@ -203,8 +203,8 @@ class AsyncCompleted(AsyncIterator[Outcome]):
         self._brought.clear()
         if self._arrival is not None:
             self._arrival.set()
-        if self._group is not None:
-            self._group.cancel_scope.cancel()
+        for group in self._groups:
+            group.cancel_scope.cancel()
         if self._task is not None:
             import asyncio  # noqa: PLC0415  (it is running already)
 
@@ -214,18 +214,19 @@ class AsyncCompleted(AsyncIterator[Outcome]):
     async def __aenter__(self) -> Self:
         import anyio  # noqa: PLC0415  (as above)
 
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
-        self._start(self._group)
+        group = anyio.create_task_group()
+        await group.__aenter__()
+        self._groups.append(group)
+        self._start(group)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-        if self._group is not None:
+        while self._groups:
             # Told of no error: the group would wrap what the block raised.
-            await self._group.__aexit__(None, None, None)
+            await self._groups.pop().__aexit__(None, None, None)
 
     def _begin_alone(self) -> asyncio.Task[None]:
         import asyncio  # noqa: PLC0415  (as above)
