@@ -60,6 +60,10 @@ def _yaml_block(text: str, path: Path) -> str | None:
     blocks = [m["body"] for m in _FENCE.finditer(text) if m["language"].lower() in {"yaml", "yml", "json"}]
     if not blocks or re.match(r"\s*(\{|openapi:|swagger:)", text):
         return None
+    # An example beside the contract is no second contract.
+    blocks = [
+        block for block in blocks if re.search(r"""^\s*["']?(openapi|swagger)["']?\s*:""", block, re.MULTILINE)
+    ] or blocks
     if len(blocks) > 1:
         raise ContractError(f"{path}: has {len(blocks)} fenced yaml blocks, and one is expected")
     return blocks[0]

@@ -29,7 +29,20 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
         document = apply_overlay(document, {"actions": [action]})
     for path, method, operation in operations(document):
         _make_ascii(path, method, operation)
+    _drop_titles(document["paths"])
     return document
+
+
+def _drop_titles(node: Any) -> None:
+    """Drop the titles that are no ASCII, so that the generator names a class by its operation instead."""
+    if isinstance(node, dict):
+        if isinstance(node.get("title"), str) and not node["title"].isascii():
+            del node["title"]
+        for child in node.values():
+            _drop_titles(child)
+    elif isinstance(node, list):
+        for child in node:
+            _drop_titles(child)
 
 
 def unnamed(document: dict[str, Any]) -> Iterator[str]:

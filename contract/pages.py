@@ -45,6 +45,9 @@ def merge(current: Path, pages: Sequence[Path], *, only: bool) -> str:
     merged["paths"] = {**_in_old_order(old, merged["paths"]), **kept} if kept else merged["paths"]
     if kept:
         _keep_components(merged, old)
+        for key in ("servers", "security"):
+            if key in old:
+                merged.setdefault(key, old[key])
     return _dump(merged)
 
 

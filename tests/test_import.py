@@ -61,6 +61,7 @@ def page(folder: Path, edit: Edit, name: str = "page.json") -> Path:
 def credit(document: dict[str, Any]) -> None:
     """Make a page of another operation, as the vendor writes them: a Chinese tag and no name."""
     schema = {
+        "title": "余额",
         "type": "object",
         "properties": {
             "balance": {"type": "number"},
@@ -412,6 +413,26 @@ def test_paths_of_another_openapi_version_do_not_stay(tmp_path: Path) -> None:
 
     with pytest.raises(ContractError, match="--only replaces all"):
         merge(ROOT / "openapi.yaml", [new], only=False)
+
+
+def test_a_page_without_servers_leaves_the_old_ones(tmp_path: Path) -> None:
+    """What a page does not say of servers is as it was."""
+
+    def edit(document: dict[str, Any]) -> None:
+        credit(document)
+        del document["servers"]
+
+    merged = documents.parse(merge(ROOT / "openapi.yaml", [page(tmp_path, edit)], only=False), Path("merged"))
+
+    assert merged["servers"] == CONTRACT["servers"]
+
+
+def test_an_example_is_no_second_contract(tmp_path: Path) -> None:
+    """A page may show an answer in a block of its own."""
+    example_page = tmp_path / "page.md"
+    example_page.write_text(PAGE + '\n```json\n{"id": "x"}\n```\n', encoding="utf-8")
+
+    assert merge(ROOT / "openapi.yaml", [example_page], only=False).encode() == (ROOT / "openapi.yaml").read_bytes()
 
 
 def test_tags_of_paths_that_stay_stay(tmp_path: Path) -> None:
