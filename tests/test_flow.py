@@ -24,8 +24,22 @@ from duomi import (
     TaskStalledError,
     TaskTimeoutError,
 )
-from duomi._flow import Memory, Send, Show, Sleep, Surroundings, Wait, request_flow, settle, watch_flow
+from duomi._flow import (
+    Again,
+    Failure,
+    Look,
+    Memory,
+    Send,
+    Show,
+    Sleep,
+    Surroundings,
+    Wait,
+    request_flow,
+    settle,
+    watch_flow,
+)
 from duomi._judge import Judge, Problem, Reply, read_task, retry_after
+from duomi._policy import single_attempt
 from duomi._shape import differences
 from harness import payload
 
@@ -53,7 +67,7 @@ class World:
         around = Surroundings(lambda: self.now, lambda: 0.5)
         retry = Retry(attempts=2, backoff=1.0)
         limit = polling.timeout if timeout is None else timeout
-        wait = Wait("t", polling, math.inf if limit is None else limit, retry.max_retry_after)
+        wait = Wait("t", polling, math.inf if limit is None else limit, single_attempt(retry))
         read = read_task("t", strict=False)
         self.flow = watch_flow(wait, lambda span: request_flow(REQUEST, JUDGE, read, around, retry, 30.0, span), around)
 
@@ -118,6 +132,20 @@ def test_an_outage_that_lasts_ends_with_its_last_error() -> None:
     world.fail(APIConnectionError)
 
     assert 60.0 <= world.now - 1_000.0 - 5.0 <= 62.0
+
+
+def test_looks_of_one_attempt_each_are_repeated_as_retry_says_before_the_first_good_answer() -> None:
+    """Where no flow repeats a look, the wait does it, counts what failed, and heeds a Retry-After."""
+    wait = Wait("t", Polling(), 60.0, Retry(attempts=3, backoff=1.0))
+    limited = Reply(429, httpx.Headers({"retry-after": "7"}), b"{}")
+    memory, pauses = Memory(0.0), []
+    answers: list[Reply | Exception] = [RESET, limited, RESET]
+    for at, answer in enumerate(answers, 1):
+        problem = JUDGE(answer, read_task("t", strict=False))
+        memory, verdict = wait.step(Memory.from_json(memory.to_json()), Look(at, at, problem), None, 0.5)
+        pauses.append(verdict.seconds if isinstance(verdict, Again) else type(verdict))
+
+    assert pauses == [0.5, 7.0, Failure]
 
 
 def test_before_the_first_good_answer_retry_alone_decides() -> None:

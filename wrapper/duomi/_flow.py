@@ -125,6 +125,7 @@ class Memory(NamedTuple):
         moved_at: when state or progress last changed, timed from `began`.
         failing_since: when the first look of the present outage was begun, timed from `began`.
         empties: how many looks found the task done and without a result.
+        failures: how many looks failed before the first that succeeded.
     """
 
     began: float
@@ -132,6 +133,7 @@ class Memory(NamedTuple):
     moved_at: float = 0.0
     failing_since: float | None = None
     empties: int = 0
+    failures: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -139,9 +141,10 @@ class Memory(NamedTuple):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Memory:
-        """Read what `to_json` wrote."""
-        rest = {name: value for name, value in values.items() if name != "seen"}
-        return cls(seen=tuple(Observation(*look) for look in values["seen"]), **rest)
+        """Read what `to_json` wrote, in this version or in another that knows more or less."""
+        known: dict[str, Any] = {name: values[name] for name in cls._fields if name in values}
+        known["seen"] = tuple(Observation(*look) for look in values["seen"])
+        return cls(**known)
 
     def with_task(self, at: float, task: Task) -> Memory:
         """Return the memory after a look that succeeded."""
@@ -184,12 +187,15 @@ Verdict: TypeAlias = Again | Task | Failure
 
 
 class Wait(NamedTuple):
-    """One wait: for which task, how it looks, and how long it may take (`math.inf`: for ever)."""
+    """One wait: for which task, how it looks, how long it may take (`math.inf`: for ever).
+
+    `retry` is for the looks before the first that succeeds: one attempt, where each look is tried again by itself.
+    """
 
     task_id: str
     polling: Polling
     timeout: float
-    max_retry_after: float
+    retry: Retry
 
     @property
     def look_by(self) -> float:
@@ -241,13 +247,16 @@ class Wait(NamedTuple):
             ended = last is not None and last.is_finished
             return memory, self._empty(last, problem) if last and ended else self._timeout(last, problem)
         if not memory.seen:
-            return memory, Failure(problem.throw())
+            again = self.retry.pause(memory.failures + 1, problem.retry_after, luck)
+            if again is None:
+                return memory, Failure(problem.throw())
+            return memory._replace(failures=memory.failures + 1), self._again(at, again)
         since = look.asked_at - memory.began if memory.failing_since is None else memory.failing_since
         left = since + self.polling.outage - at
         if left <= 0:
             return memory, Failure(problem.throw())
         asked = problem.retry_after
-        pause = self._delay(memory, luck) if asked is None else min(asked, self.max_retry_after)
+        pause = self._delay(memory, luck) if asked is None else min(asked, self.retry.max_retry_after)
         return memory._replace(failing_since=since), self._again(at, min(pause, left))
 
     def _delay(self, memory: Memory, luck: float) -> float:

@@ -16,6 +16,7 @@ from duomi._body import Body
 from duomi._errors import ConfigurationError
 from duomi._flow import FOREVER, Answer, RequestFlow, Send, Show, Sleep, Span, Surroundings, WatchFlow, request_flow
 from duomi._judge import BodyTooLargeError, Judge, Problem, Read, Reply, read_response, read_task
+from duomi._policy import Retry
 from duomi._pools import Pools
 from duomi._settings import HEADERS, Settings
 from duomi._task import Task
@@ -101,16 +102,19 @@ class Caller:
         self.settings = settings
         self.headers = _headers(own)
 
-    def flow(self, request: httpx.Request, read: Read[T], span: Span = FOREVER) -> RequestFlow[T]:
+    def flow(
+        self, request: httpx.Request, read: Read[T], span: Span = FOREVER, retry: Retry | None = None
+    ) -> RequestFlow[T]:
         """Return the flow of one request."""
+        retry = self.settings.retry if retry is None else retry
         judge = Judge(f"{request.method} {request.url.raw_path.decode('ascii')}", self.settings.auth.conceal)
-        return request_flow(request, judge, read, AROUND, self.settings.retry, self.settings.timeout, span)
+        return request_flow(request, judge, read, AROUND, retry, self.settings.timeout, span)
 
-    def task_flow(self, task_id: str) -> Callable[[Span], RequestFlow[Task]]:
-        """Return what makes the flow of one look at a task, for as long as it may take."""
+    def task_flow(self, task_id: str, retry: Retry | None = None) -> Callable[[Span], RequestFlow[Task]]:
+        """Return what makes the flow of one look at a task, for as long as it may take; with the client's retry where none is given."""
         request = httpx.Request("GET", _task_url(self.settings.base_url, task_id), headers=self.headers)
         read = read_task(task_id, strict=self.settings.strict)
-        return lambda span: self.flow(request, read, span)
+        return lambda span: self.flow(request, read, span, retry)
 
     def api_flow(self, request: httpx.Request) -> RequestFlow[Reply]:
         """Return the flow of a request that a generated function made."""
@@ -130,6 +134,10 @@ class Driver(Caller):
         self.pools = Pools(httpx.Client, own)
 
     def call(self, flow: RequestFlow[T]) -> T:
+        """Drive a flow to its end, and return its answer, or raise what its problem is."""
+        return unwrap(self.drive(flow))
+
+    def drive(self, flow: RequestFlow[T]) -> T | Problem:
         """Drive a flow to its end."""
         try:
             wish = next(flow)
@@ -137,7 +145,7 @@ class Driver(Caller):
                 wish = flow.send(self.carry_out(wish))
         except StopIteration as end:
             answer: T | Problem = end.value
-            return unwrap(answer)
+            return answer
 
     def watch(self, flow: WatchFlow) -> Iterator[Task]:
         """Drive a flow, and yield what it shows."""

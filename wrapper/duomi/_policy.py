@@ -48,6 +48,11 @@ class Retry:
         return luck * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 60))
 
 
+def single_attempt(retry: Retry) -> Retry:
+    """Return the same policy without another attempt, for what somebody else tries again."""
+    return attrs.evolve(retry, attempts=1)
+
+
 @attrs.frozen
 class Observation:
     """What one look at a task showed.
