@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,8 @@ from duomi import (
     Retry,
     ServerError,
     Task,
+    TaskError,
+    TaskFailedError,
     TaskStalledError,
     TaskTimeoutError,
 )
@@ -336,3 +339,13 @@ def test_a_whole_number_with_a_point_is_an_integer() -> None:
 
     assert [line.partition(":")[0] for line in task.deviations] == ["/state"]
     assert task.model.state.value == "success"
+
+
+@pytest.mark.parametrize("kind", [TaskFailedError, TaskTimeoutError, TaskStalledError, EmptyResultError])
+def test_an_error_made_anew_of_its_args_holds_the_same_task(kind: type[TaskError]) -> None:
+    """Pickle and a task queue keep the last task seen, also where the class is a TimeoutError."""
+    error = kind("text", "asked-for", payload("running"))
+
+    for copy in (type(error)(*error.args), pickle.loads(pickle.dumps(error))):
+        assert copy == error
+        assert (copy.task, copy.task_id) == (Task.from_payload(payload("running"), task_id="asked-for"), "asked-for")

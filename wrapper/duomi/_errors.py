@@ -149,6 +149,8 @@ class TaskError(DuomiError):
 
     def __init__(self, text: str, task_id: str = "", payload: Mapping[str, Any] | None = None) -> None:
         super().__init__(text, task_id, payload)
+        # TimeoutError is an OSError, which takes the third of three arguments for a file name, and away.
+        self.args = (text, task_id, payload)
         self.task_id = task_id
         self._payload = payload
 
