@@ -1,0 +1,62 @@
+"""A service as its owner would write it, for the workers of `test_celery.py`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from duomi import Duomi, Polling, Retry
+from duomi.celery import register
+from redis import Redis
+
+BROKER = os.environ.get("CLIPS_BROKER", "memory://")
+POLLING = Polling(interval=0.3, timeout=float(os.environ.get("CLIPS_TIMEOUT", "60")), outage=10.0)
+
+app = Celery("clips", broker=BROKER, backend=os.environ.get("CLIPS_BROKER", "cache+memory://"))
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": 4,
+        "unacked_restore_interval": 0.5,
+        "unacked_restore_throttle": 1,
+    },
+    worker_prefetch_multiplier=1,
+)
+
+
+def diary() -> Redis:
+    return Redis.from_url(BROKER, decode_responses=True)
+
+
+class Client(Duomi):
+    """Writes down in which process it is made and closed."""
+
+    def __init__(self) -> None:
+        super().__init__(retry=Retry(attempts=4, backoff=0.1))
+        diary().rpush("made", os.getpid())
+
+    def close(self) -> None:
+        super().close()
+        diary().rpush("closed", os.getpid())
+
+
+wait_for_task = register(app, client=Client, polling=POLLING)
+in_own_queue = register(app, name="duomi.wait.limited", polling=POLLING, queue="limited")
+in_own_queue.rate_limit = "5/s"
+
+
+@app.task(shared=False)
+def save_clip(payload: dict[str, Any]) -> str:
+    diary().rpush("saved", payload["id"])
+    return str(payload["id"])
+
+
+@app.task(shared=False)
+def tell_owner(_request: Any, error: Exception, _traceback: Any, task_id: str) -> None:
+    diary().rpush("failed", f"{task_id} {type(error).__name__}")
+
+
+@app.task(shared=False)
+def collect(payloads: list[dict[str, Any]]) -> list[str]:
+    return sorted(payload["id"] for payload in payloads)

@@ -1,0 +1,470 @@
+"""Waits on Celery, with a real Redis and real worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, chord
+from duomi import (
+    AuthenticationError,
+    ConfigurationError,
+    Duomi,
+    DuomiError,
+    EmptyResultError,
+    NotFoundError,
+    Polling,
+    Retry,
+    Task,
+    TaskFailedError,
+    TaskTimeoutError,
+)
+from duomi.celery import register
+from duomi.simulator import Script, Simulator
+from redis import Redis
+from werkzeug import Request, Response
+
+pytestmark = pytest.mark.slow
+
+TESTS = Path(__file__).parent
+KEY = "sk-test-0123456789"
+
+
+class Broker:
+    """A Redis of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self.redis = Redis(port=self.port, decode_responses=True)
+        self.start()
+
+    def start(self) -> None:
+        program = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        self._process = subprocess.Popen([*program, "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL)
+        until(self._answers)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(ConnectionError, OSError):
+            return bool(self.redis.ping())
+        return False
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("redis"))
+    yield broker
+    broker.redis.close()
+    broker.stop()
+
+
+@pytest.fixture
+def broker(redis_server: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+    redis_server.redis.flushall()
+    monkeypatch.setenv("CLIPS_BROKER", redis_server.url)
+    monkeypatch.delitem(sys.modules, "clips", raising=False)
+    yield redis_server
+    service().close()
+    sys.modules.pop("clips", None)
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Simulator]]:
+    with contextlib.ExitStack() as stack:
+
+        def serve(tasks: dict[str, Script], answer: Callable[[Request], Response | None] | None = None) -> Simulator:
+            simulator = Simulator(tasks, api_key=KEY, answer=answer)
+            monkeypatch.setenv("DUOMI_BASE_URL", stack.enter_context(simulator.serve()))
+            monkeypatch.setenv("DUOMI_API_KEY", KEY)
+            return simulator
+
+        yield serve
+
+
+class Workers:
+    """Worker processes, none of which outlives the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        number = len(self._running)
+        program = [sys.executable, "-m", "celery", "-A", "clips", "worker", "-n", f"w{number}@test", "-l", "INFO"]
+        with (self._folder / f"worker-{number}.log").open("wb") as log:
+            worker = subprocess.Popen([*program, *options], cwd=TESTS, stdout=log, stderr=log, start_new_session=True)
+        self._running.append(worker)
+        return worker
+
+    def said(self, number: int = 0) -> str:
+        return (self._folder / f"worker-{number}.log").read_text()
+
+    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+        """Kill a worker and its pool, as a machine that loses its power does."""
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait(10)
+
+    def end(self) -> None:
+        for worker in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                self.kill(worker)
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    running = Workers(tmp_path)
+    yield running
+    running.end()
+
+
+def service() -> Any:
+    """Return the service's Celery application, told where its broker is."""
+    import clips
+
+    return clips.app
+
+
+def waiting() -> Any:
+    """Return the registered task."""
+    import clips
+
+    return clips.wait_for_task
+
+
+def until(true: Callable[[], object], limit: float = 60.0) -> None:
+    """Wait until something holds."""
+    ends_at = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < ends_at, "it never came"
+        time.sleep(0.05)
+
+
+def messages(broker: Broker) -> list[dict[str, Any]]:
+    """Return the messages that workers hold and that wait in the queue."""
+    held = [json.loads(text)[0] for text in broker.redis.hgetall("unacked").values()]
+    return [*held, *map(json.loads, broker.redis.lrange("celery", 0, -1))]
+
+
+def memory(message: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a wait remembers in its message."""
+    from base64 import b64decode
+
+    _args, keywords, _embed = json.loads(b64decode(message["body"]))
+    found: dict[str, Any] | None = keywords.get("memory")
+    return found
+
+
+def test_no_wait_is_lost_as_workers_are_killed(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """Of 300 waits on three workers, two of them killed and one started again, every one ends as its task does."""
+    import clips
+
+    good = [f"good-{number}" for number in range(280)]
+    bad = [f"bad-{number}" for number in range(20)]
+    simulator = simulated(
+        dict.fromkeys(good, Script(running=(10, 30, 50, 70, 90)))
+        | dict.fromkeys(bad, Script(outcome="error", message="no"))
+    )
+    crew = [workers.start("-c", "2") for _ in range(3)]
+    results = {
+        task_id: waiting().apply_async(
+            (task_id,), link=clips.save_clip.s(), link_error=clips.tell_owner.s(task_id=task_id)
+        )
+        for task_id in [*good, *bad]
+    }
+
+    until(lambda: sum(map(simulator.looks, good)) > 300)
+    workers.kill(crew[0])
+    until(lambda: sum(map(simulator.looks, good)) > 600)
+    workers.kill(crew[1])
+    workers.start("-c", "2")
+    until(lambda: broker.redis.llen("saved") >= 280 and broker.redis.llen("failed") >= 20, 120)
+
+    assert {Task.from_payload(results[task_id].get(10)).id for task_id in good} == set(good)
+    assert set(broker.redis.lrange("saved", 0, -1)) == set(good)
+    assert set(broker.redis.lrange("failed", 0, -1)) == {f"{task_id} TaskFailedError" for task_id in bad}
+    for task_id in bad:
+        with pytest.raises(TaskFailedError, match=f"{task_id} failed: no"):
+            results[task_id].get(10)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_wait_on_celery_looks_as_often_as_wait_does(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, pool: str
+) -> None:
+    """Each pool looks no more and no less often than `wait`, one client per process serves all, and it is closed."""
+    script = Script(pending=2, running=(10, 40, 80))
+    ids = [f"task-{number}" for number in range(20)]
+    simulator = simulated({"reference": script} | dict.fromkeys(ids, script))
+    with Duomi() as client:
+        client.wait("reference", polling=Polling(interval=0.0))
+    worker = workers.start("-P", pool, "-c", "2")
+
+    results = [waiting().delay(task_id) for task_id in ids]
+    tasks = [Task.from_payload(result.get(60)) for result in results]
+    worker.terminate()
+    worker.wait(20)
+
+    assert all(task.is_succeeded and task.videos for task in tasks)
+    assert {simulator.looks(task_id) for task_id in ids} == {simulator.looks("reference")} == {6}
+    made, closed = (broker.redis.lrange(name, 0, -1) for name in ("made", "closed"))
+    assert len(made) == len(set(made)) == (2 if pool == "prefork" else 1)
+    assert sorted(made) == sorted(closed)
+    assert (str(worker.pid) in made) is (pool != "prefork")
+
+
+def test_a_message_is_small_and_bounded(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
+    """After 40 looks the message holds eight of them, and all of it is less than 4 kB."""
+    simulator = simulated({"long": Script(running=tuple(range(1, 100)))})
+    workers.start("-P", "solo")
+    waiting().delay("long")
+
+    until(lambda: simulator.looks("long") > 40)
+    until(lambda: any(map(memory, messages(broker))))
+    (message,) = messages(broker)
+    remembered = memory(message)
+
+    assert remembered is not None
+    assert len(remembered["seen"]) == 8
+    assert abs(remembered["began"] - time.time()) < 60
+    assert len(json.dumps(message)) < 4_000
+
+
+def test_a_worker_that_is_stopped_gently_finishes_its_look(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """A worker told to stop in the middle of a look ends it, leaves the next one to others, and nothing is looked at twice."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slowly(_request: Request) -> None:
+        asked.set()
+        go_on.wait(20)
+
+    simulator = simulated({"one": Script(pending=1, running=())}, slowly)
+    worker = workers.start("-c", "1")
+    result = waiting().delay("one")
+    assert asked.wait(30)
+
+    worker.terminate()
+    until(lambda: "Warm shutdown" in workers.said())
+    assert worker.poll() is None
+    go_on.set()
+    worker.wait(20)
+    (message,) = messages(broker)
+    workers.start("-c", "1")
+
+    assert worker.returncode == 0
+    assert (memory(message) or {})["seen"][0][1:] == ["pending", 0]
+    assert Task.from_payload(result.get(30)).is_succeeded
+    assert simulator.looks("one") == 2
+
+
+def test_a_broker_that_restarts_loses_no_wait(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """Redis goes away in the middle of it all, and the worker with it; when both are back, the waits go on."""
+    import clips
+
+    ids = [f"task-{number}" for number in range(30)]
+    simulator = simulated(dict.fromkeys(ids, Script(running=tuple(range(5, 100, 5)))))
+    worker = workers.start("-c", "2")
+    results = [waiting().apply_async((task_id,), link=clips.save_clip.s()) for task_id in ids]
+    until(lambda: sum(map(simulator.looks, ids)) > 200)
+
+    broker.stop()
+    time.sleep(1.5)
+    workers.kill(worker)
+    broker.start()
+    workers.start("-c", "2")
+    until(lambda: set(broker.redis.lrange("saved", 0, -1)) == set(ids), 60)
+
+    assert all(Task.from_payload(result.get(10)).is_succeeded for result in results)
+
+
+def refuse(status: int) -> Callable[[Request], Response]:
+    return lambda _request: Response("{}", status, content_type="application/json")
+
+
+def empty(_request: Request) -> Response:
+    return Response('{"id": "one", "state": "succeeded", "data": {"videos": []}}', content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "task_id", "answer"),
+    [
+        (TaskFailedError, "bad", None),
+        (TaskTimeoutError, "hung", None),
+        (NotFoundError, "unknown", None),
+        (AuthenticationError, "one", refuse(401)),
+        (EmptyResultError, "one", empty),
+        (ConfigurationError, "..", None),
+    ],
+)
+def test_what_wait_raises_comes_out_of_the_result(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch,
+    kind: type[DuomiError], task_id: str, answer: Callable[[Request], Response] | None,
+) -> None:  # fmt: skip
+    """`get()` raises the error that `wait` raises, with all that it holds."""
+    simulated({"bad": Script(outcome="error", message="no"), "hung": Script(pending=10**6), "one": Script()}, answer)
+    monkeypatch.setenv("CLIPS_TIMEOUT", "12" if kind is EmptyResultError else "1")
+    workers.start("-P", "threads")
+    timeout = float(os.environ["CLIPS_TIMEOUT"])
+    with Duomi(retry=Retry(backoff=0.0)) as client, pytest.raises(kind) as expected:
+        client.wait(task_id, polling=Polling(interval=0.3, timeout=timeout))
+
+    with pytest.raises(kind) as raised:
+        waiting().delay(task_id).get(60)
+
+    assert raised.value.args[0] == expected.value.args[0]
+    assert type(raised.value)(*raised.value.args) == raised.value
+    if isinstance(raised.value, TaskFailedError | TaskTimeoutError | EmptyResultError):
+        assert raised.value.task is not None
+        assert raised.value.task_id == task_id
+
+
+def test_a_retry_after_delays_the_wait_that_was_told(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """One execution is one attempt: a 429 is a message for later, and other waits go on meanwhile."""
+    told: list[float] = []
+
+    def limit(request: Request) -> Response | None:
+        if request.path.endswith("told"):
+            told.append(time.monotonic())
+            if len(told) == 1:
+                return Response("{}", 429, {"retry-after": "3"}, content_type="application/json")
+        return None
+
+    simulated({"told": Script(pending=0, running=()), "other": Script()}, limit)
+    workers.start("-P", "solo")
+    first, second = waiting().delay("told"), waiting().delay("other")
+
+    assert Task.from_payload(second.get(30)).is_succeeded
+    assert Task.from_payload(first.get(30)).is_succeeded
+    assert told[1] - told[0] >= 3.0
+    assert len(told) == 2
+
+
+def test_trouble_before_and_after_the_first_good_answer_is_outlasted(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """A 502 and a page of HTML, at first or in the middle, end no wait; at first, only as often as `Retry` allows."""
+    looks: dict[str, int] = {}
+
+    def trouble(request: Request) -> Response | None:
+        name = request.path.rpartition("/")[2]
+        look = looks[name] = looks.get(name, 0) + 1
+        if name == "down" or look in {1, 4}:
+            return Response("bad gateway", 502)
+        return Response("<html>", 200, content_type="text/html") if look in {2, 5} else None
+
+    simulated({"one": Script(), "down": Script()}, trouble)
+    workers.start("-P", "solo")
+    well, ill = waiting().delay("one"), waiting().delay("down")
+
+    assert Task.from_payload(well.get(60)).is_succeeded
+    with pytest.raises(DuomiError, match="status 502"):
+        ill.get(60)
+    assert looks["down"] == 4
+
+
+def test_waits_work_in_a_chord(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
+    """What comes after several waits gets all of their payloads."""
+    import clips
+
+    simulated({"a": Script(), "b": Script()})
+    workers.start("-P", "threads", "-c", "4")
+
+    assert chord([waiting().s("a"), waiting().s("b")])(clips.collect.s()).get(60) == ["a", "b"]
+
+
+def test_a_queue_of_its_own_has_its_own_limit(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """The looks of a rate-limited queue are as rare as its limit says, those that were rescheduled among them."""
+    import clips
+
+    simulator = simulated(dict.fromkeys("abcd", Script()))
+    workers.start("-P", "solo", "-Q", "limited")
+    began = time.monotonic()
+    results = [clips.in_own_queue.delay(task_id) for task_id in "abcd"]
+
+    assert all(Task.from_payload(result.get(60)).is_succeeded for result in results)
+    assert sum(map(simulator.looks, "abcd")) == 16
+    assert time.monotonic() - began >= 15 / 5
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")  # Celery's own calls of redis-py
+def test_a_wait_that_cannot_send_its_next_look_goes_back_into_the_queue(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery drops a message whose successor it cannot send; a wait is too dear for that."""
+    from celery.contrib.testing.worker import start_worker
+
+    simulated({"one": Script()})
+    app = Celery("own", broker=broker.url, backend=broker.url)
+    task = register(app, polling=Polling(interval=0.01))
+    send = app.amqp.send_task_message
+    failures: list[str] = []
+
+    def failing(producer: Any, name: str, message: Any, **options: Any) -> Any:
+        if message.headers.get("retries") and len(failures) < 2:
+            failures.append(name)
+            raise OSError("the broker is away")
+        return send(producer, name, message, **options)
+
+    result = task.delay("one")
+    with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+        monkeypatch.setattr(app.amqp, "send_task_message", failing)
+        payload = result.get(30)
+    app.close()
+
+    assert Task.from_payload(payload).is_succeeded
+    assert failures == ["duomi.wait"] * 2
+
+
+def test_called_directly_or_eagerly_it_waits_in_place(
+    simulated: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a worker the task is `wait`: it sleeps, and needs no broker."""
+    simulator = simulated({"one": Script(), "two": Script(outcome="error", message="no")})
+    app = Celery("eager", broker="memory://", task_always_eager=True, task_eager_propagates=True)
+    wait_for_task = register(app, polling=Polling(interval=0.01))
+
+    assert Task.from_payload(wait_for_task.delay("one").get()).is_succeeded
+    assert Task.from_payload(wait_for_task("one")).is_succeeded
+    assert simulator.looks("one") == 5
+    with pytest.raises(TaskFailedError, match="no"):
+        wait_for_task.delay("two")
+
+
+def test_a_client_is_made_by_a_factory(simulated: Callable[..., Simulator]) -> None:
+    """What is no factory is refused, and so is what makes something else."""
+    simulated({})
+    app = Celery("refused", broker="memory://", task_always_eager=True)
+    with Duomi() as client, pytest.raises(ConfigurationError, match="function that makes a Duomi"):
+        register(app, client=client)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="polling"):
+        register(app, polling=None)  # type: ignore[arg-type]
+
+    with pytest.raises(ConfigurationError, match="must make"):
+        register(app, client=lambda: 1)("one")  # type: ignore[arg-type, return-value]

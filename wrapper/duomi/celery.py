@@ -1,0 +1,162 @@
+"""Waits that outlive the process, carried by Celery (extra: `celery`)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from celery import Celery, Task
+from celery.exceptions import Reject
+from celery.result import AsyncResult
+from celery.signals import worker_process_shutdown, worker_shutdown
+
+from duomi._client import Duomi
+from duomi._errors import ConfigurationError
+from duomi._flow import FOREVER, Again, Failure, Look, Memory, Wait, settle
+from duomi._policy import Polling, single_attempt
+from duomi._settings import check_task_id, check_timeout
+from duomi._task import Task as VideoTask
+
+__all__ = ["register"]
+
+# Celery's own default, three attempts within half a second, gives a restarting broker no chance.
+_PUBLISH: Final = {"max_retries": 10, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1.0}
+
+log = logging.getLogger("duomi")
+
+
+def register(
+    app: Celery,
+    *,
+    name: str = "duomi.wait",
+    client: Callable[[], Duomi] | None = None,
+    polling: Polling = Polling(),
+    queue: str | None = None,
+) -> Task[..., dict[str, Any]]:
+    """Register the Celery task that waits for a video task, and return it.
+
+    Send it one task id: `apply_async(("5dd1ef43-...",), link=..., link_error=...)`. Each execution looks once, with a
+    single attempt, and reschedules itself with what it remembers in the message, so no worker sleeps. The result is the
+    finished task's payload, which `duomi.Task.from_payload` reads; what `wait` raises is raised here. Time counts from
+    the first execution, by the clocks of the workers. Called directly or eagerly, it waits in place.
+
+    Args:
+        app: the Celery application.
+        name: the name of the Celery task.
+        client: makes a `Duomi`; `None` means `Duomi()`. It is called once in each worker process, after the fork, and
+            what it makes is closed when the process shuts down. Its `Retry` says how the looks before the first good
+            answer are repeated, by messages.
+        polling: how often to look, and how long.
+        queue: the queue of its messages; `None` leaves that to the application's routes.
+
+    Raises:
+        ConfigurationError: `client` is no factory, or `polling` no `Polling`.
+    """
+    if not isinstance(polling, Polling):
+        raise ConfigurationError("polling must be a duomi.Polling")
+    if client is not None and not callable(client):
+        raise ConfigurationError("client is a function that makes a Duomi: one made before a fork cannot be shared")
+    clients = _ClientOfProcess(Duomi if client is None else client)
+    worker_process_shutdown.connect(clients.close, weak=False)
+    worker_shutdown.connect(clients.close, weak=False)
+
+    @app.task(
+        name=name,
+        bind=True,
+        base=_Routed,
+        goes_to=queue,
+        shared=False,
+        acks_late=True,
+        reject_on_worker_lost=True,
+        max_retries=None,
+    )
+    def wait_for_task(self: Task[Any, Any], task_id: str, *, memory: dict[str, Any] | None = None) -> dict[str, Any]:
+        if self.request.is_eager or self.request.called_directly:
+            return dict(clients.get().wait(task_id, polling=polling).raw)
+        remembered, verdict = _look(clients.get(), task_id, polling, memory)
+        if isinstance(verdict, Again):
+            raise _rescheduled(self, task_id, remembered, verdict.seconds)
+        if isinstance(verdict, Failure):
+            raise verdict.throw()
+        return dict(settle(verdict).raw)
+
+    registered: Task[..., dict[str, Any]] = wait_for_task
+    return registered
+
+
+class _Routed(Task[Any, Any]):
+    """A task with a queue of its own, which Celery's own attribute `queue` will not give it much longer."""
+
+    goes_to: str | None = None
+
+    def apply_async(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  (25 arguments)
+        self, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> AsyncResult[Any]:
+        if self.goes_to is not None and not {"queue", "exchange", "routing_key"} & options.keys():
+            options["queue"] = self.goes_to
+        return super().apply_async(args, kwargs, **options)
+
+
+def _look(
+    client: Duomi, task_id: str, polling: Polling, memory: dict[str, Any] | None
+) -> tuple[Memory, Again | Failure | VideoTask]:
+    """Look once, and decide what follows; times are Unix time, since they travel from one process to another."""
+    retry = client.driver.settings.retry
+    wait = Wait(check_task_id(task_id), polling, check_timeout(polling.timeout), retry)
+    asked_at = time.time()
+    remembered = Memory(asked_at) if memory is None else Memory.from_json(memory)
+    # A message may be late: the look is bounded by the client's `timeout`, and cut short by no deadline.
+    result = client.driver.drive(client.driver.task_flow(task_id, single_attempt(retry))(FOREVER))
+    look = Look(asked_at, time.time(), result)
+    return wait.step(remembered, look, _last_seen(task_id, remembered), random.random())
+
+
+def _last_seen(task_id: str, memory: Memory) -> VideoTask | None:
+    """Return as much of the last task seen as travels: its state and progress."""
+    if not memory.seen:
+        return None
+    _, state, progress = memory.to_json()["seen"][-1]
+    payload = {"id": task_id, "state": state} | ({} if progress is None else {"progress": progress})
+    return VideoTask.from_payload(payload, task_id=task_id)
+
+
+def _rescheduled(task: Task[..., dict[str, Any]], task_id: str, memory: Memory, seconds: float) -> Exception:
+    """Send the next look's message, and return what tells Celery so."""
+    try:
+        return task.retry(
+            args=(task_id,), kwargs={"memory": memory.to_json()}, countdown=seconds, throw=False, retry_policy=_PUBLISH
+        )
+    except Reject as rejection:
+        # Celery drops the message of a task that cannot send its next one; a wait goes back into its queue.
+        log.warning("task %r: the next look could not be sent, this one is to be repeated", task_id)
+        return Reject(rejection.args[0], requeue=True)
+
+
+class _ClientOfProcess:
+    """Makes a client at first use, so after a fork, and one for each process."""
+
+    def __init__(self, make: Callable[[], Duomi]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._client: Duomi | None = None
+        self._pid = 0
+
+    def get(self) -> Duomi:
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                made = self._make()
+                if not isinstance(made, Duomi):
+                    raise ConfigurationError(f"client must make a duomi.Duomi, not {type(made).__name__}")
+                self._client, self._pid = made, os.getpid()
+            return self._client
+
+    def close(self, **_signal: object) -> None:
+        with self._lock:
+            if self._client is not None and self._pid == os.getpid():
+                self._client.close()
+            self._client = None
