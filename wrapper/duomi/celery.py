@@ -7,7 +7,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from celery import Celery, Task
@@ -76,9 +77,10 @@ def register(
         max_retries=None,
     )
     def wait_for_task(self: Task[Any, Any], task_id: str, *, memory: dict[str, Any] | None = None) -> dict[str, Any]:
-        if self.request.is_eager or self.request.called_directly:
-            return dict(clients.get().wait(task_id, polling=polling).raw)
-        remembered, verdict = _look(clients.get(), task_id, polling, memory)
+        with clients.lend() as duomi:
+            if self.request.is_eager or self.request.called_directly:
+                return dict(duomi.wait(task_id, polling=polling).raw)
+            remembered, verdict = _look(duomi, task_id, polling, memory)
         if isinstance(verdict, Again):
             raise _rescheduled(self, task_id, remembered, verdict.seconds)
         if isinstance(verdict, Failure):
@@ -138,25 +140,45 @@ def _rescheduled(task: Task[..., dict[str, Any]], task_id: str, memory: Memory, 
 
 
 class _ClientOfProcess:
-    """Makes a client at first use, so after a fork, and one for each process."""
+    """Makes a client at first use, so after a fork, one for each process, and closes it when nobody uses it any more."""
 
     def __init__(self, make: Callable[[], Duomi]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._client: Duomi | None = None
         self._pid = 0
+        self._lent = 0
+        self._closing = False
 
-    def get(self) -> Duomi:
+    @contextmanager
+    def lend(self) -> Generator[Duomi]:
         with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                made = self._make()
-                if not isinstance(made, Duomi):
-                    raise ConfigurationError(f"client must make a duomi.Duomi, not {type(made).__name__}")
-                self._client, self._pid = made, os.getpid()
-            return self._client
+            client = self._current()
+            self._lent += 1
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._lent -= 1
+                self._close_if_idle()
 
     def close(self, **_signal: object) -> None:
+        """Close the client after the looks that are under way: none of them may end a wait because the worker ends."""
         with self._lock:
-            if self._client is not None and self._pid == os.getpid():
+            self._closing = True
+            self._close_if_idle()
+
+    def _current(self) -> Duomi:
+        if self._client is None or self._pid != os.getpid():
+            made = self._make()
+            if not isinstance(made, Duomi):
+                raise ConfigurationError(f"client must make a duomi.Duomi, not {type(made).__name__}")
+            self._client, self._pid, self._lent = made, os.getpid(), 0
+        self._closing = False
+        return self._client
+
+    def _close_if_idle(self) -> None:
+        if self._client is not None and self._closing and not self._lent:
+            if self._pid == os.getpid():
                 self._client.close()
             self._client = None

@@ -67,9 +67,9 @@ class Simulator:
         self._lock = threading.Lock()
 
     @contextmanager
-    def serve(self) -> Generator[str]:
-        """Serve on a free port of 127.0.0.1, and yield the base URL."""
-        server = HTTPServer(host="127.0.0.1", threaded=True)
+    def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
+        """Serve until the block is left, and yield the base URL; port 0 is any that is free."""
+        server = HTTPServer(host=host, port=port, threaded=True)
         server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self.respond)
         with server:
             yield server.url_for("").rstrip("/")

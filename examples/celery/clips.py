@@ -1,0 +1,37 @@
+"""A service that waits for paid clips: `celery -A clips worker` runs it, and `python clips.py ID...` hands it tasks."""
+
+import os
+import sys
+
+from celery import Celery
+from duomi import Duomi, Task
+from duomi.celery import register
+
+REDIS = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+app = Celery("clips", broker=REDIS, backend=REDIS)
+app.conf.broker_connection_retry_on_startup = True
+# Redis gives a dead worker's messages to another one after this many seconds, and looks for them every 10 s.
+app.conf.broker_transport_options = {"visibility_timeout": 300, "unacked_restore_throttle": 1}
+
+wait_for_task = register(app)
+
+
+@app.task(acks_late=True)
+def save_clip(payload: dict) -> list[str]:
+    """Save a finished clip; a second delivery writes the same file again, and does no harm."""
+    task = Task.from_payload(payload)
+    with Duomi() as client:
+        return [str(path) for path in client.download(task, "clips", overwrite=True)]
+
+
+@app.task
+def tell_owner(request: object, error: Exception, traceback: object) -> None:
+    """Tell why there is no clip."""
+    print(f"no clip: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    for task_id in sys.argv[1:]:
+        # The task's own id names the Celery task, so that handing it over twice can be noticed.
+        wait_for_task.apply_async((task_id,), task_id=task_id, link=save_clip.s(), link_error=tell_owner.s())
