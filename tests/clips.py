@@ -46,17 +46,17 @@ in_own_queue = register(app, name="duomi.wait.limited", polling=POLLING, queue="
 in_own_queue.rate_limit = "5/s"
 
 
-@app.task(shared=False)
+@app.task(shared=False, acks_late=True, reject_on_worker_lost=True)
 def save_clip(payload: dict[str, Any]) -> str:
     diary().rpush("saved", payload["id"])
     return str(payload["id"])
 
 
-@app.task(shared=False)
+@app.task(shared=False, acks_late=True, reject_on_worker_lost=True)
 def tell_owner(_request: Any, error: Exception, _traceback: Any, task_id: str) -> None:
     diary().rpush("failed", f"{task_id} {type(error).__name__}")
 
 
-@app.task(shared=False)
+@app.task(shared=False, acks_late=True, reject_on_worker_lost=True)
 def collect(payloads: list[dict[str, Any]]) -> list[str]:
     return sorted(payload["id"] for payload in payloads)
