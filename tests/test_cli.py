@@ -6,15 +6,18 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyte
 import pytest
 import typer
 from duomi import AsyncDuomi, Duomi, __version__, _commands
@@ -55,7 +58,7 @@ def duomi(folder: Path, base_url: str, *arguments: str, key: str | None = KEY) -
         (["get", ".."], 2, "", "task id"),
         (["wait", "video", "character"], 0, "character.", ""),
         (["wait", "failed"], 1, "refused", ""),
-        (["wait", "stuck", "--timeout", "0.2"], 4, "resume with", ""),
+        (["wait", "stuck", "--timeout", "0.2"], 4, "not finished after 0.2 s", "duomi wait --timeout 0.2 stuck"),
         (["check", "video"], 0, "", "as the contract has it"),
         (["check", "character"], 1, "/data/videos: is missing", ""),
         (["download", "stuck"], 5, "not finished", ""),
@@ -117,7 +120,8 @@ def test_the_demo_needs_nothing(tmp_path: Path) -> None:
 
 
 def start(folder: Path, base_url: str, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"DUOMI_BASE_URL": base_url, "DUOMI_API_KEY": KEY, "COLUMNS": "60", "TERM": "xterm"}
+    environment = os.environ | {"DUOMI_BASE_URL": base_url, "DUOMI_API_KEY": KEY, "TERM": "xterm"}
+    environment.setdefault("COLUMNS", "80")
     # Whoever started the tests may ignore SIGINT, and that would be inherited.
     heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from duomi.cli import main; main()"
     command = [sys.executable, "-c", heed, *arguments]
@@ -246,3 +250,105 @@ def test_ctrl_c_after_the_last_end_has_nothing_to_resume(
 
     assert caught.value.exit_code == 130
     assert "resume" not in capsys.readouterr().err
+
+
+def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run the command on a terminal of its own, and return its code and what it wrote."""
+    ours, theirs = pty.openpty()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        process = start(folder, base_url, *arguments, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 65_536):
+            shown += piece
+    os.close(ours)
+    return process.wait(20), shown.decode()
+
+
+def test_no_color_means_none(tmp_path: Path, base_url: str) -> None:
+    """With NO_COLOR set no colour is written, with bars all the same."""
+    _, coloured = on_a_terminal(tmp_path, base_url, "wait", "video")
+    code, plain = on_a_terminal(tmp_path, base_url, "wait", "video", NO_COLOR="1")
+
+    colours = re.compile(r"\x1b\[[0-9;]*3[0-9;]*m")
+    assert code == 0
+    assert colours.search(coloured)
+    assert not colours.search(plain)
+    assert "━" in plain
+
+
+def test_a_narrow_terminal_keeps_a_line_a_task(tmp_path: Path, base_url: str) -> None:
+    """Below 60 columns neither bar nor time is shown, and no line is broken."""
+    screen, code = shown_on(tmp_path, base_url, ["wait", "video", "failed"], columns=36, lines=24)
+
+    assert code == 1
+    assert "━" not in "".join(screen)
+    assert any(re.fullmatch(r"failed +0% error 失\s?败\s*", line) for line in screen), screen
+
+
+def test_many_tasks_fit_on_a_low_terminal(tmp_path: Path) -> None:
+    """With more tasks than lines there is a bar for all of them, and those that go on have theirs."""
+    ids = [f"task-{number}" for number in range(40)]
+    with Simulator(dict.fromkeys(ids, Script(pending=0, running=())) | {"stuck": Script(pending=10**6)}).serve() as url:
+        screen, code = shown_on(tmp_path, url, ["wait", *ids, "stuck", "--timeout", "2"], columns=80, lines=10)
+
+    assert code == 4
+    text = "\n".join(screen)
+    assert re.search(r"41 tasks .*100%", text), text
+    assert re.search(r"stuck .*timed out", text) is None
+    assert "duomi wait --timeout 2 stuck" in text
+
+
+def shown_on(folder: Path, base_url: str, arguments: list[str], *, columns: int, lines: int) -> tuple[list[str], int]:
+    """Return all lines that a terminal of that size has shown, and the exit code."""
+    screen = pyte.HistoryScreen(columns, lines, history=1_000)
+    code, text = on_a_terminal(folder, base_url, *arguments, LINES=str(lines), COLUMNS=str(columns))
+    pyte.Stream(screen).feed(text)
+    above = ["".join(line[column].data for column in range(columns)) for line in screen.history.top]
+    return [*above, *screen.display], code
+
+
+def test_the_command_that_resumes_works_as_printed(tmp_path: Path) -> None:
+    """What is printed at Ctrl-C goes on with what was left, when it is pasted into a shell."""
+    go_on = threading.Event()
+
+    def hold(_request: Request) -> Response | None:
+        return (
+            None if go_on.is_set() else Response('{"id": "a b", "state": "running"}', content_type="application/json")
+        )
+
+    with Simulator({"a b": Script(pending=0, running=())}, answer=hold).serve() as url:
+        process = start(
+            tmp_path, url, "wait", "a b", "--download", "my clips", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+        resume = error.decode().strip().splitlines()[-1]
+        go_on.set()
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"DUOMI_BASE_URL": url, "DUOMI_API_KEY": KEY, "PATH": path}
+        done = subprocess.run(resume, shell=True, cwd=tmp_path, env=environment, capture_output=True, check=False)
+
+    assert resume == "duomi wait --download 'my clips' 'a b'"
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "my clips/a b.mp4").read_bytes() == CLIP.read_bytes()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, shell: str) -> None:
+    """`duomi --show-completion` writes what a shell sources, and the command answers what the shell then asks."""
+    ask = {
+        "bash": {"COMP_WORDS": "duomi wait --do", "COMP_CWORD": "2"},
+        "zsh": {"_TYPER_COMPLETE_ARGS": "duomi wait --do"},
+        "fish": {"_TYPER_COMPLETE_ARGS": "duomi wait --do", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }
+    environment = os.environ | {"_DUOMI_COMPLETE": f"complete_{shell}", "DUOMI_BASE_URL": base_url} | ask[shell]
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'duomi'; from duomi.cli import main; main()"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert "--download" in done.stdout, done.stderr
+    assert "--timeout" not in done.stdout

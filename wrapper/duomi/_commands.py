@@ -6,21 +6,26 @@ import asyncio
 import logging
 import shlex
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import attrs
 import typer
 
 from duomi._client import AsyncDuomi, Duomi
 from duomi._download import Target
-from duomi._errors import ConfigurationError, DuomiError
-from duomi._flow import Outcome, settle
+from duomi._errors import ConfigurationError, DuomiError, TaskStalledError, TaskTimeoutError
+from duomi._flow import Outcome
 from duomi._policy import Polling
 from duomi._screen import Ending, Screen, exit_code
 from duomi._settings import check_task_id
 from duomi._transfer import adownload
 from duomi._version import __version__
+from duomi._watch import AsyncCompleted, board_of
+
+IN_FLIGHT: Final = 64
+AT_ONCE: Final = 4
 
 app = typer.Typer(
     name="duomi",
@@ -149,39 +154,55 @@ def _wait(job: _Job) -> None:
     except KeyboardInterrupt:
         left = [task_id for task_id in job.task_ids if task_id not in job.endings]
         job.screen.endings([job.endings[i] for i in job.task_ids if i in job.endings])
-        if left:
-            words = [*job.resume, *(["--"] if any(i.startswith("-") for i in left) else []), *left]
-            job.screen.say(f"interrupted; the tasks go on. To resume:\n{shlex.join(words)}")
+        _tell_how_to_resume(job, left, "interrupted; ")
         raise typer.Exit(130) from None
     endings = [job.endings[task_id] for task_id in job.task_ids]
     job.screen.endings(endings)
+    going_on = TaskTimeoutError | TaskStalledError
+    _tell_how_to_resume(job, [end.outcome.task_id for end in endings if isinstance(end.outcome.error, going_on)])
     raise typer.Exit(exit_code(endings))
 
 
+def _tell_how_to_resume(job: _Job, task_ids: list[str], what: str = "") -> None:
+    if task_ids:
+        words = [*job.resume, *(["--"] if any(i.startswith("-") for i in task_ids) else []), *task_ids]
+        job.screen.say(f"{what}the tasks go on. To resume:\n{shlex.join(words)}")
+
+
 async def _follow(job: _Job) -> dict[str, Ending]:
+    several = asyncio.Semaphore(AT_ONCE)
     with job.screen.bars(job.task_ids):
         async with job.client, asyncio.TaskGroup() as group:
-            for task_id in job.task_ids:
-                group.create_task(_follow_one(job, task_id))
+            async for outcome in _outcomes(job):
+                group.create_task(_save(job, outcome, several))
     return job.endings
 
 
-async def _follow_one(job: _Job, task_id: str) -> None:
-    task = None
-    paths: list[Path] = []
+async def _outcomes(job: _Job) -> AsyncIterator[Outcome]:
+    """Yield how each task ended, in that order; where only finished tasks count, how it goes."""
+    if not job.only_finished:
+        board = board_of(job.client.driver, job.task_ids, ..., None, IN_FLIGHT, job.screen.update)
+        async with AsyncCompleted(job.client.driver, board) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+        return
+    for task_id in job.task_ids:
+        try:
+            yield Outcome(task_id, await job.client.get_task(task_id), None)
+        except DuomiError as error:
+            yield Outcome(task_id, None, error)
+
+
+async def _save(job: _Job, outcome: Outcome, several: asyncio.Semaphore) -> None:
+    """Save the clips of a task that ended well, where they are wanted, and show its ending."""
+    task, paths = outcome.task, list[Path]()
     try:
-        if job.only_finished:
-            task = await job.client.get_task(task_id)
-        else:
-            async for task in job.client.watch(task_id):
-                job.screen.update(task)
-            settle(task)
-        if task is not None and job.target is not None and (task.videos or job.only_finished):
-            paths = await adownload(job.client.driver, task, job.target)
-        ending = Ending(Outcome(task_id, task, None), paths)
+        if task is not None and outcome.error is None and job.target is not None and (task.videos or job.only_finished):
+            async with several:
+                paths = await adownload(job.client.driver, task, job.target)
     except DuomiError as error:
-        ending = Ending(Outcome(task_id, task, error), paths)
-    job.endings[task_id] = ending
+        outcome = attrs.evolve(outcome, error=error)
+    ending = job.endings[outcome.task_id] = Ending(outcome, paths)
     job.screen.end(ending)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import attrs
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -21,6 +22,8 @@ from duomi._errors import (
     ConfigurationError,
     DownloadError,
     DuomiError,
+    EmptyResultError,
+    TaskFailedError,
     TaskStalledError,
     TaskTimeoutError,
 )
@@ -29,6 +32,7 @@ from duomi._task import Task
 
 _STYLES = {"succeeded": "green", "error": "red"}
 _WIDE = 10_000
+_NARROW = 60
 
 
 @attrs.frozen
@@ -71,6 +75,36 @@ def _label(task: Task) -> str:
     return plain(value if value == label else f"{value} {label}")
 
 
+def _columns(width: int) -> list[ProgressColumn]:
+    """Return what a line shows: on a narrow terminal neither bar nor time."""
+    name = Column(ratio=3, overflow="ellipsis", no_wrap=True)
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}", table_column=name, markup=False),
+        BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=6)),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True), markup=False),
+        TimeElapsedColumn(),
+    ]
+    return columns if width >= _NARROW else [columns[0], *columns[2:4]]
+
+
+def _end(ending: Ending) -> str:
+    """Return in a word or two how a task ended that did not end well."""
+    match ending.outcome.error:
+        case TaskTimeoutError():
+            return "timed out"
+        case TaskStalledError():
+            return "stalled"
+        case EmptyResultError():
+            return "empty"
+        case DownloadError():
+            return "not saved"
+        case TaskFailedError() if ending.outcome.task is not None:
+            return _label(ending.outcome.task)
+        case _:
+            return "refused"
+
+
 class Screen:
     """Shows tasks to a person, or with `json` to a program."""
 
@@ -80,15 +114,12 @@ class Screen:
         self._err = Console(stderr=True)
         if not self._out.is_terminal:
             self._out.width = _WIDE
-        columns = (
-            TextColumn("{task.description}", table_column=Column(ratio=3, overflow="fold"), markup=False),
-            BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=6)),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
+        self._progress = Progress(
+            *_columns(self._err.width), console=self._err, disable=not self._err.is_terminal, expand=True
         )
-        self._progress = Progress(*columns, console=self._err, disable=not self._err.is_terminal, expand=True)
         self._bars: dict[str, TaskID] = {}
+        self._whole: TaskID | None = None
+        self._hidden: deque[TaskID] = deque()
 
     def say(self, text: str) -> None:
         """Tell a person something that is no data."""
@@ -96,8 +127,15 @@ class Screen:
 
     @contextmanager
     def bars(self, task_ids: Sequence[str]) -> Generator[None]:
-        """Show a bar for each task, where stderr is a terminal."""
-        self._bars = {i: self._progress.add_task(plain(i), total=100, state="") for i in task_ids}
+        """Show a bar for each task, where stderr is a terminal; one for all, and those that go on, where it is low."""
+        room = self._err.height - 2
+        if len(task_ids) > room:
+            self._whole = self._progress.add_task(f"{len(task_ids)} tasks", total=len(task_ids), state="")
+        for place, task_id in enumerate(task_ids):
+            bar = self._progress.add_task(plain(task_id), total=100, state="", visible=place < room)
+            self._bars[task_id] = bar
+            if place >= room:
+                self._hidden.append(bar)
         with self._progress:
             yield
 
@@ -112,8 +150,13 @@ class Screen:
         if error is None:
             self._progress.update(bar, completed=100)
         else:
-            self._progress.update(bar, state=type(error).__name__)
+            self._progress.update(bar, state=_end(ending))
         self._progress.stop_task(bar)
+        if self._whole is not None:
+            self._progress.advance(self._whole)
+            self._progress.update(bar, visible=False)
+            if self._hidden:
+                self._progress.update(self._hidden.popleft(), visible=True)
 
     def task(self, task: Task) -> None:
         """Print one task."""
@@ -187,6 +230,9 @@ def _moment(moment: Any) -> str:
 
 def _result(ending: Ending) -> str:
     task, error = ending.outcome.task, ending.outcome.error
+    if isinstance(error, TaskTimeoutError | TaskStalledError):
+        # How to resume is said once, for all.
+        return str(error).partition(";")[0].removeprefix(f"task {ending.outcome.task_id}: ")
     if error is not None:
         return task.message if task is not None and task.is_failed and task.message else str(error)
     if ending.paths or task is None:

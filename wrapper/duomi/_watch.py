@@ -6,16 +6,17 @@ import math
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from duomi._board import Board, Entry
 from duomi._errors import ConfigurationError
-from duomi._flow import Outcome, Send, Wait
+from duomi._flow import Outcome, RequestFlow, Send, Span, Wait
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, single_attempt
 from duomi._settings import check_task_id, check_timeout
+from duomi._task import Task
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,8 +33,9 @@ def board_of(
     timeout: float | EllipsisType | None,
     polling: Polling | None,
     max_in_flight: int,
+    on_look: Callable[[Task], object] | None = None,
 ) -> Board:
-    """Judge the arguments, and return the board of the tasks.
+    """Judge the arguments, and return the board of the tasks; `on_look` is called with each task as it is seen.
 
     Raises:
         ConfigurationError: one of them cannot be used; nothing was sent.
@@ -47,7 +49,14 @@ def board_of(
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     once = single_attempt(caller.settings.retry)
     waits = [Wait(check_task_id(task_id), polling, limit, once) for task_id in dict.fromkeys(task_ids)]
-    return Board(waits, lambda task_id, span: caller.task_flow(task_id)(span), AROUND, max_in_flight)
+
+    def ask(task_id: str, span: Span) -> RequestFlow[Task]:
+        result = yield from caller.task_flow(task_id)(span)
+        if on_look is not None and isinstance(result, Task):
+            on_look(result)
+        return result
+
+    return Board(waits, ask, AROUND, max_in_flight)
 
 
 class Completed(Iterator[Outcome]):
