@@ -223,7 +223,7 @@ class _Reader:
 
     def _promised(self) -> Any:
         """Return the annotation of what a response is parsed as, where decoding shows nothing."""
-        return typing.get_type_hints(self.operation.module._parse_response)["return"]  # noqa: SLF001  (generated)
+        return typing.get_type_hints(self.operation.module._parse_response)["return"]
 
     def _body_hint(self, code: int, body: bytes, media: str, given: Mapping[str, Any]) -> Any:
         parsed = self._parsed(Capture(code, body, media), given)

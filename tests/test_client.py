@@ -305,10 +305,10 @@ def test_the_key_is_in_no_repr() -> None:
     """No representation of a client or of its parts shows the key."""
     client = Duomi(KEY)
 
-    shown = repr(client) + repr(client.driver.settings) + repr(client.api) + repr(vars(client.driver))
+    shown = repr(client) + repr(client._driver.settings) + repr(client.api) + repr(vars(client._driver))
     assert KEY not in shown
     with pytest.raises(TypeError):
-        pickle.dumps(client.driver.settings.auth)
+        pickle.dumps(client._driver.settings.auth)
 
 
 def test_the_twins_have_the_same_signatures() -> None:

@@ -491,7 +491,7 @@ def test_a_proxy_that_refuses_is_a_connection_error(monkeypatch: pytest.MonkeyPa
 def test_ssl_is_verified_by_default() -> None:
     """The one TLS context of a client checks certificates and host names."""
     with Duomi(KEY) as client:
-        context = client.driver.pools.tls
+        context = client._driver.pools.tls
 
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 

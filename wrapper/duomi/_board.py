@@ -75,7 +75,7 @@ class Board:
         self._heap: list[tuple[float, int, Entry]] = [(began, n, Entry(wait, memory)) for n, wait in enumerate(waits)]
         self._pushed = len(waits)
         self._ends_at = began + (waits[0].timeout if waits else 0.0)
-        self.workers = min(max_in_flight, len(waits))
+        self.workers: int = min(max_in_flight, len(waits))
         self._allowed = self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._paused_until = began

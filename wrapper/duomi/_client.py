@@ -68,7 +68,7 @@ class Duomi:
         if http_client is not None and not isinstance(http_client, httpx.Client):
             raise ConfigurationError("http_client must be an httpx.Client")
         settings = Settings.of(api_key, base_url, timeout, retry, polling, strict=strict, allow_insecure=allow_insecure)
-        self.driver = Driver(settings, http_client)
+        self._driver = Driver(settings, http_client)
         self._api: duomi_api.Client | None = None
 
     @property
@@ -77,7 +77,7 @@ class Duomi:
         from duomi._shell import Api, Shell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
         if self._api is None:
-            self._api = Api(self.driver.settings.base_url, shell=Shell(self.driver))
+            self._api = Api(self._driver.settings.base_url, shell=Shell(self._driver))
         return self._api
 
     def get_task(self, task_id: str) -> Task:
@@ -89,7 +89,7 @@ class Duomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return self.driver.call(self.driver.task_flow(check_task_id(task_id))(FOREVER))
+        return self._driver.call(self._driver.task_flow(check_task_id(task_id))(FOREVER))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
@@ -105,7 +105,7 @@ class Duomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, where it does not pass.
         """
-        return self.driver.watch(_watch(self.driver, task_id, timeout, polling))
+        return self._driver.watch(_watch(self._driver, task_id, timeout, polling))
 
     def wait(
         self,
@@ -153,8 +153,8 @@ class Duomi:
         """
         from duomi._watch import Completed, board_of  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
-        board = board_of(self.driver, task_ids, timeout, polling, max_in_flight)
-        return Completed(self.driver, board)
+        board = board_of(self._driver, task_ids, timeout, polling, max_in_flight)
+        return Completed(self._driver, board)
 
     def download(
         self,
@@ -176,14 +176,14 @@ class Duomi:
         from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
         from duomi._transfer import download  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
-        return download(self.driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
+        return download(self._driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
 
     def close(self) -> None:
         """Close the connections; the client cannot be used after that."""
-        self.driver.close()
+        self._driver.close()
 
     def __enter__(self) -> Self:
-        self.driver.pools.ensure_open()
+        self._driver.pools.ensure_open()
         return self
 
     def __exit__(
@@ -192,7 +192,7 @@ class Duomi:
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.driver.settings.base_url!r})"
+        return f"{type(self).__name__}(base_url={self._driver.settings.base_url!r})"
 
 
 class AsyncDuomi:
@@ -229,7 +229,7 @@ class AsyncDuomi:
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise ConfigurationError("http_client must be an httpx.AsyncClient")
         settings = Settings.of(api_key, base_url, timeout, retry, polling, strict=strict, allow_insecure=allow_insecure)
-        self.driver = AsyncDriver(settings, http_client)
+        self._driver = AsyncDriver(settings, http_client)
         self._api: duomi_api.Client | None = None
 
     @property
@@ -238,7 +238,7 @@ class AsyncDuomi:
         from duomi._shell import Api, AsyncShell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
         if self._api is None:
-            self._api = Api(self.driver.settings.base_url, shell=AsyncShell(self.driver))
+            self._api = Api(self._driver.settings.base_url, shell=AsyncShell(self._driver))
         return self._api
 
     async def get_task(self, task_id: str) -> Task:
@@ -250,7 +250,7 @@ class AsyncDuomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return await self.driver.call(self.driver.task_flow(check_task_id(task_id))(FOREVER))
+        return await self._driver.call(self._driver.task_flow(check_task_id(task_id))(FOREVER))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
@@ -266,7 +266,7 @@ class AsyncDuomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, where it does not pass.
         """
-        return self.driver.watch(_watch(self.driver, task_id, timeout, polling))
+        return self._driver.watch(_watch(self._driver, task_id, timeout, polling))
 
     async def wait(
         self,
@@ -315,8 +315,8 @@ class AsyncDuomi:
         """
         from duomi._watch import AsyncCompleted, board_of  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
-        board = board_of(self.driver, task_ids, timeout, polling, max_in_flight)
-        return AsyncCompleted(self.driver, board)
+        board = board_of(self._driver, task_ids, timeout, polling, max_in_flight)
+        return AsyncCompleted(self._driver, board)
 
     async def download(
         self,
@@ -338,14 +338,14 @@ class AsyncDuomi:
         from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
         from duomi._transfer import adownload  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
-        return await adownload(self.driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
+        return await adownload(self._driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
 
     async def aclose(self) -> None:
         """Close the connections; the client cannot be used after that."""
-        await self.driver.aclose()
+        await self._driver.aclose()
 
     async def __aenter__(self) -> Self:
-        self.driver.pools.ensure_open()
+        self._driver.pools.ensure_open()
         return self
 
     async def __aexit__(
@@ -354,4 +354,4 @@ class AsyncDuomi:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.driver.settings.base_url!r})"
+        return f"{type(self).__name__}(base_url={self._driver.settings.base_url!r})"

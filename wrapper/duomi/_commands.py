@@ -181,8 +181,8 @@ async def _follow(job: _Job) -> dict[str, Ending]:
 async def _outcomes(job: _Job) -> AsyncIterator[Outcome]:
     """Yield how each task ended, in that order; where only finished tasks count, how it goes."""
     if not job.only_finished:
-        board = board_of(job.client.driver, job.task_ids, ..., None, IN_FLIGHT, job.screen.update)
-        async with AsyncCompleted(job.client.driver, board) as outcomes:
+        board = board_of(job.client._driver, job.task_ids, ..., None, IN_FLIGHT, job.screen.update)
+        async with AsyncCompleted(job.client._driver, board) as outcomes:
             async for outcome in outcomes:
                 yield outcome
         return
@@ -199,7 +199,7 @@ async def _save(job: _Job, outcome: Outcome, several: asyncio.Semaphore) -> None
     try:
         if task is not None and outcome.error is None and job.target is not None and (task.videos or job.only_finished):
             async with several:
-                paths = await adownload(job.client.driver, task, job.target)
+                paths = await adownload(job.client._driver, task, job.target)
     except DuomiError as error:
         outcome = attrs.evolve(outcome, error=error)
     ending = job.endings[outcome.task_id] = Ending(outcome, paths)

@@ -150,7 +150,7 @@ class TaskError(DuomiError):
     def __init__(self, text: str, task_id: str = "", payload: Mapping[str, Any] | None = None) -> None:
         super().__init__(text, task_id, payload)
         # TimeoutError is an OSError, which takes the third of three arguments for a file name, and away.
-        self.args = (text, task_id, payload)
+        self.args: tuple[Any, ...] = (text, task_id, payload)
         self.task_id = task_id
         self._payload = payload
 
@@ -190,5 +190,5 @@ class DownloadError(DuomiError):
     def __init__(self, text: str, url: str = "", path: str | None = None, saved: Sequence[str] = ()) -> None:
         super().__init__(text, url, path, list(saved))
         self.url = url
-        self.path = None if path is None else Path(path)
-        self.saved = [Path(name) for name in saved]
+        self.path: Path | None = None if path is None else Path(path)
+        self.saved: list[Path] = [Path(name) for name in saved]

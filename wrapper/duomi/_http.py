@@ -77,7 +77,7 @@ def _headers(own: httpx.Client | httpx.AsyncClient | None) -> httpx.Headers:
 @lru_cache(maxsize=1024)
 def _task_url(base_url: str, task_id: str) -> httpx.URL:
     """Return where a task is asked for; who asks once asks again, and httpx is slow to parse a URL."""
-    path = get_video_task._get_kwargs(task_id)["url"]  # noqa: SLF001  (the path stands in the generated code alone)
+    path = get_video_task._get_kwargs(task_id)["url"]
     return httpx.URL(base_url + path)
 
 
@@ -100,7 +100,7 @@ class Caller:
 
     def __init__(self, settings: Settings, own: httpx.Client | httpx.AsyncClient | None) -> None:
         self.settings = settings
-        self.headers = _headers(own)
+        self.headers: httpx.Headers = _headers(own)
 
     def flow(
         self, request: httpx.Request, read: Read[T], span: Span = FOREVER, retry: Retry | None = None

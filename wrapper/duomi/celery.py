@@ -28,7 +28,7 @@ __all__ = ["register"]
 # Celery's own default, three attempts within half a second, gives a restarting broker no chance.
 _PUBLISH: Final = {"max_retries": 10, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1.0}
 
-log = logging.getLogger("duomi")
+log: Final = logging.getLogger("duomi")
 
 
 def register(
@@ -108,12 +108,12 @@ def _look(
     client: Duomi, task_id: str, polling: Polling, memory: dict[str, Any] | None
 ) -> tuple[Memory, Again | Failure | VideoTask]:
     """Look once, and decide what follows; times are Unix time, since they travel from one process to another."""
-    retry = client.driver.settings.retry
+    retry = client._driver.settings.retry
     wait = Wait(check_task_id(task_id), polling, check_timeout(polling.timeout), retry)
     asked_at = time.time()
     remembered = Memory(asked_at) if memory is None else Memory.from_json(memory)
     # A message may be late: the look is bounded by the client's `timeout`, and cut short by no deadline.
-    result = client.driver.drive(client.driver.task_flow(task_id, single_attempt(retry))(FOREVER))
+    result = client._driver.drive(client._driver.task_flow(task_id, single_attempt(retry))(FOREVER))
     look = Look(asked_at, time.time(), result)
     return wait.step(remembered, look, _last_seen(task_id, remembered), random.random())
 

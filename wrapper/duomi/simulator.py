@@ -51,6 +51,11 @@ class Simulator:
         tasks: the scripts by task id; `None` knows the contract's example id alone.
         api_key: the one key that is accepted; `None` accepts any.
         answer: is asked first, and may misbehave: it returns a response, or `None` to have the request answered.
+
+    Attributes:
+        tasks: the scripts by task id, which may be changed while it serves.
+        answer: as above; may be set while it serves.
+        base_url: where it serves; `""` while it does not.
     """
 
     def __init__(
@@ -60,9 +65,10 @@ class Simulator:
         api_key: str | None = None,
         answer: Callable[[Request], Response | None] | None = None,
     ) -> None:
-        self.tasks = {EXAMPLE_ID: Script()} if tasks is None else dict(tasks)
+        self.tasks: dict[str, Script] = {EXAMPLE_ID: Script()} if tasks is None else dict(tasks)
         self._api_key = api_key
-        self._answer = answer
+        self.answer = answer
+        self.base_url: str = ""
         self._looks: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -72,7 +78,11 @@ class Simulator:
         server = HTTPServer(host=host, port=port, threaded=True)
         server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self.respond)
         with server:
-            yield server.url_for("").rstrip("/")
+            self.base_url = server.url_for("").rstrip("/")
+            try:
+                yield self.base_url
+            finally:
+                self.base_url = ""
 
     def looks(self, task_id: str) -> int:
         """Return how often a task was asked for."""
@@ -81,7 +91,7 @@ class Simulator:
 
     def respond(self, request: Request) -> Response:
         """Answer one request."""
-        scripted = self._answer(request) if self._answer is not None else None
+        scripted = self.answer(request) if self.answer is not None else None
         if scripted is not None:
             return scripted
         if clip := _FILES.fullmatch(request.path):

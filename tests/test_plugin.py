@@ -1,0 +1,58 @@
+"""The simulator as a pytest fixture, in a project of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+PROJECT = """
+import pytest
+from duomi import AsyncDuomi, Duomi, Polling, ServerError, TaskFailedError
+from duomi.simulator import Script
+from werkzeug import Response
+
+QUICK = Polling(interval=0.01)
+
+
+def test_a_clip_comes_in_the_end(duomi_simulator, tmp_path):
+    duomi_simulator.tasks["mine"] = Script(pending=2, running=(10, 50))
+    with Duomi() as client:
+        task = client.wait("mine", polling=QUICK)
+        assert client.download(task, tmp_path) == [tmp_path / "mine.mp4"]
+    assert duomi_simulator.looks("mine") == 5
+
+
+def test_a_failure(duomi_simulator):
+    duomi_simulator.tasks["mine"] = Script(outcome="error", message="refused")
+    with Duomi() as client, pytest.raises(TaskFailedError, match="refused"):
+        client.wait("mine", polling=QUICK)
+
+
+def test_an_outage(duomi_simulator):
+    duomi_simulator.tasks["mine"] = Script()
+    duomi_simulator.answer = lambda request: Response("", 503, {"retry-after": "3600"})
+    with Duomi() as client:
+        with pytest.raises(ServerError):
+            client.get_task("mine")
+        duomi_simulator.answer = None
+        assert client.get_task("mine").progress == 0
+"""
+
+
+def test_a_project_of_its_own_has_the_fixture(pytester: pytest.Pytester) -> None:
+    """Whoever installs the extra may ask for `duomi_simulator`, and `Duomi()` then needs no settings."""
+    pytester.makepyfile(PROJECT)
+
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error").assert_outcomes(passed=3)
+
+
+def test_the_fixture_names_its_extra(pytester: pytest.Pytester) -> None:
+    """Without the extra the test fails, and says what to install; tests that do not ask for it are not disturbed."""
+    pytester.makeconftest("import sys; sys.modules['pytest_httpserver'] = None")
+    pytester.makepyfile("def test_a(duomi_simulator): pass\ndef test_b(): pass")
+
+    result = pytester.runpytest_subprocess("-p", "no:pytest_httpserver", "-p", "no:cacheprovider")
+
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*duomi[[]simulator[]]*"])
