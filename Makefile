@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo test test-all bench lint generate requirements
+.PHONY: setup demo test test-all bench docs lint generate requirements
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -45,6 +45,10 @@ bench: .bench-venv/.ready
 	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
+
+# The site, in site/; `python docs/screens.py` draws its screens anew.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 generate: setup
 	./generate.sh
