@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo test test-all bench docs lint generate requirements
+.PHONY: setup demo test test-all bench docs release-check lint generate requirements
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -21,6 +21,8 @@ demo: setup
 lint: setup
 	./generate.sh --check
 	python -m contract check
+	PYTHONPATH=wrapper:generated:. lint-imports --no-logo
+	deptry wrapper generated
 	ruff check .
 	ruff format --check .
 	mypy
@@ -35,6 +37,10 @@ test-all: setup
 	coverage run -m pytest -q -n 2 -m ''
 	coverage combine --quiet
 	coverage report
+
+# What must hold before a release: the same bytes twice, metadata, changelog, and each Python with the lowest and the newest dependencies.
+release-check: setup
+	PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)" nox
 
 bench: .bench-venv/.ready
 	.bench-venv/bin/python benchmarks/all.py

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery, Task
 from celery.exceptions import Reject
@@ -24,6 +24,12 @@ from duomi._settings import check_task_id, check_timeout
 from duomi._task import Task as VideoTask
 
 __all__ = ["register"]
+
+# Older Celery's tasks take type arguments from a type checker alone.
+if TYPE_CHECKING:
+    _AnyTask = Task[Any, Any]
+else:
+    _AnyTask = Task
 
 # Celery's own default, three attempts within half a second, gives a restarting broker no chance.
 _PUBLISH: Final = {"max_retries": 10, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1.0}
@@ -91,7 +97,7 @@ def register(
     return registered
 
 
-class _Routed(Task[Any, Any]):
+class _Routed(_AnyTask):
     """A task with a queue of its own, which Celery's own attribute `queue` will not give it much longer."""
 
     goes_to: str | None = None

@@ -1,0 +1,87 @@
+"""What must hold before a release: `make release-check`.
+
+The wheel that is made of the sdist has the same bytes as the one that is made of the checkout, so what is true of the
+one is true of the other; it is tried with each Python that is here, with the lowest and the newest dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from hashlib import sha256
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = "CI" in os.environ
+nox.options.sessions = ["build", "test"]
+
+ROOT = Path(__file__).parent
+DIST = ROOT / "dist"
+PYTHONS = ["3.11", "3.12", "3.13"]
+# What needs neither the maintainer's tools nor a broker.
+PROMISES = [
+    "test_client", "test_download", "test_flow", "test_fuzz", "test_many", "test_payloads", "test_plugin",
+]  # fmt: skip
+TOOLS = ["hypothesis", "pytest", "pytest-xdist", "trio", "trustme"]
+
+
+def digest(path: Path) -> str:
+    """Return what tells one file's bytes from another's."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def make(session: nox.Session, source: Path, to: Path, *kinds: str) -> list[Path]:
+    """Build in a folder of its own, for the same second each time."""
+    session.run("python", "-m", "build", *kinds, "--outdir", str(to), str(source), silent=True)
+    return sorted(to.iterdir())
+
+
+@nox.session(venv_backend="none")
+def build(session: nox.Session) -> None:
+    """Build twice and get the same bytes, and judge what was built."""
+    version = re.search(
+        r'^__version__ = "(.+)"', (ROOT / "wrapper/duomi/_version.py").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    heading = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    if version is None or heading is None or heading[1] != version[1]:
+        session.error(
+            f"the changelog's top entry {heading and heading[1]!r} is not the version {version and version[1]!r}"
+        )
+    seconds = session.run("git", "log", "-1", "--format=%ct", silent=True, external=True)
+    session.env["SOURCE_DATE_EPOCH"] = str(seconds).strip()
+    folders = [Path(session.create_tmp()) / name for name in ("first", "second", "unpacked", "of-sdist")]
+    for folder in (*folders, DIST):
+        session.run("rm", "-rf", str(folder), external=True, silent=True)
+    first, second = (make(session, ROOT, folder) for folder in folders[:2])
+    if [digest(path) for path in first] != [digest(path) for path in second]:
+        session.error("two builds of one tree differ")
+    sdist, wheel = next(p for p in first if p.suffix == ".gz"), next(p for p in first if p.suffix == ".whl")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folders[2], filter="data")
+    (unpacked,) = folders[2].iterdir()
+    (again,) = make(session, unpacked, folders[3], "--wheel")
+    if digest(again) != digest(wheel):
+        session.error("the wheel that is made of the sdist is another one than that of the checkout")
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    session.run("check-wheel-contents", "--toplevel", "duomi,duomi_api", str(wheel))
+    folders[0].rename(DIST)
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("dependencies", ["lowest", "newest"])
+def test(session: nox.Session, dependencies: str) -> None:
+    """Try the wheel, with the lowest or the newest dependencies that it allows."""
+    (wheel,) = DIST.glob("*.whl")
+    resolution = "lowest-direct" if dependencies == "lowest" else "highest"
+    session.install("-r", "pyproject.toml", "--all-extras", "--resolution", resolution)
+    session.install("--no-deps", str(wheel))
+    session.install(*TOOLS)
+    session.run("duomi", "--version", external=True)
+    session.run("python", "-c", "import duomi.celery, duomi.simulator, duomi._commands")
+    tests = [f"tests/{name}.py" for name in PROMISES]
+    # Old libraries warn of themselves on a new Python; the project's own tests have warnings as errors.
+    session.run("python", "-m", "pytest", "-q", "-n", "2", "-W", "default", *tests)
