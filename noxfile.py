@@ -85,3 +85,24 @@ def test(session: nox.Session, dependencies: str) -> None:
     tests = [f"tests/{name}.py" for name in PROMISES]
     # Old libraries warn of themselves on a new Python; the project's own tests have warnings as errors.
     session.run("python", "-m", "pytest", "-q", "-n", "2", "-W", "default", *tests)
+
+
+@nox.session
+def outlook(session: nox.Session) -> None:
+    """Say what the newest generator and dependencies would change; the checkout stays as it is."""
+    copy = Path(session.create_tmp()).resolve() / "copy"
+    session.run("rm", "-rf", str(copy), external=True, silent=True)
+    session.run("git", "clone", "--quiet", str(ROOT), str(copy), external=True)
+    session.chdir(copy)
+    wanted = copy / "requirements/dev.in"
+    wanted.write_text(re.sub(r"==.*", "", wanted.read_text(encoding="utf-8")), encoding="utf-8")
+    pins = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--upgrade", *pins, "-o", "requirements/dev.txt", str(wanted), external=True
+    )
+    diff = str(session.run("git", "diff", "-U0", "requirements/dev.txt", external=True, silent=True))
+    print("\n".join(re.findall(r"^[+-][\w.-]+==\S+", diff, re.MULTILINE)) or "no newer dependencies")
+    session.install("-r", "requirements/dev.txt")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("./generate.sh", "--check", external=True, success_codes=[0, 1])
+    session.run("python", "-m", "contract", "check", success_codes=[0, 1])

@@ -29,6 +29,15 @@ def test_zizmor_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_workflows_are_valid() -> None:
+    """Each workflow is what the schema of workflows allows."""
+    files = [str(path) for path in (ROOT / ".github/workflows").glob("*.yml")]
+    done = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+
+    assert len(files) == 3
+    assert done.returncode == 0, done.stdout
+
+
 def test_pip_audit_finds_nothing() -> None:
     """No pinned dependency has a known vulnerability, as far as the index can be asked."""
     done = run("pip-audit", "--disable-pip", "--require-hashes", "-r", "requirements/dev.txt", "-f", "json")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,18 @@ def test_a_run_changes_nothing(checkout: Path) -> None:
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert tree(checkout) == before
+
+
+def test_where_it_stands_makes_no_difference(checkout: Path, tmp_path: Path) -> None:
+    """A temporary folder with a name that ruff passes over by itself, such as `venv`, changes no byte."""
+    temporary = tmp_path / ".nox/venv"
+    temporary.mkdir(parents=True)
+    command = [sys.executable, "-P", "-m", "contract", "check"]
+    surroundings = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(checkout)}
+
+    done = subprocess.run(command, cwd=checkout, env=surroundings, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
