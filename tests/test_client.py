@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import duomi
@@ -433,3 +434,37 @@ def test_the_shell_itself_reaches_nobody() -> None:
     """What the generated functions are handed has no way to the network but through a flow."""
     with pytest.raises(RuntimeError, match="sends nothing itself"):
         httpx.Client(transport=NOWHERE).get("https://duomiapi.com/")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_a_setting(proxy: str, call: Caller, server: Server, tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """A SOCKS proxy without its package, or of a scheme that is none, is named, for tasks and for clips."""
+    server.replies = [payload("succeeded")]
+    task = call("get_task", ID)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY, ALL_PROXY"):
+        call("get_task", ID)
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY, ALL_PROXY"):
+        call("download", task, tmp_path)
+
+
+def test_a_key_that_the_vendor_sends_back_is_taken_out(call: Caller, server: Server) -> None:
+    """Neither the task nor the error of one that failed holds the key, wherever the vendor puts it."""
+    server.replies = [{"id": ID, "state": "error", "message": f"bad key {KEY}", "data": {"of": [KEY]}}]
+
+    with pytest.raises(TaskFailedError, match=r"bad key \*\*\*") as caught:
+        call("wait", ID)
+
+    assert KEY not in repr(caught.value.args)
+    assert caught.value.task is not None
+    assert KEY not in repr(caught.value.task.raw)
+
+
+def test_a_short_key_is_no_reason_to_change_an_answer(server: Server) -> None:
+    """A key that might be a word of the answer's own stays there: what is no secret hides nothing."""
+    server.replies = [payload("running")]
+
+    with Duomi("running", base_url=server.url) as client:
+        assert client.get_task(ID).state == "running"

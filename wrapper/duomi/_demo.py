@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from duomi._client import AsyncDuomi
 from duomi._policy import Polling
-from duomi.simulator import Script, Simulator
+from duomi.simulator import Script, Simulator, proxy_variables
 
 KEY = "demo-key"
 INTERVAL = 0.3
@@ -27,7 +27,8 @@ SCRIPTS = {
 def simulated() -> Generator[tuple[AsyncDuomi, list[str]]]:
     """Serve three tasks that look like life, and yield a client for them."""
     # The demo talks to this machine alone, so no proxy may stand between.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    for name in proxy_variables():
+        del os.environ[name]
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     logging.getLogger("duomi").setLevel(logging.ERROR)
     with Simulator(SCRIPTS, api_key=KEY).serve() as base_url:

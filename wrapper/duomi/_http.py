@@ -190,7 +190,8 @@ class Driver(Caller):
             broken = error
         finally:
             response.close()
-        return Reply(response.status_code, response.headers, body.content, broken)
+        content = self.settings.auth.conceal_body(body.content)
+        return Reply(response.status_code, response.headers, content, broken)
 
     def close(self) -> None:
         """Close every connection that is ours."""
@@ -257,7 +258,8 @@ class AsyncDriver(Caller):
             broken = error
         if response is None:
             return broken or TimeoutError()
-        return Reply(response.status_code, response.headers, body.content, broken)
+        content = self.settings.auth.conceal_body(body.content)
+        return Reply(response.status_code, response.headers, content, broken)
 
     async def aclose(self) -> None:
         """Close every connection that is ours."""

@@ -42,6 +42,19 @@ _HOOKS: Final[dict[type, dict[str, Any]]] = {
 }
 
 
+def make_client(make: Callable[..., ClientT], **options: Any) -> ClientT:
+    """Make an httpx client, which reads the proxy variables of the environment.
+
+    Raises:
+        ConfigurationError: they name a proxy that httpx cannot use.
+    """
+    try:
+        return make(cookies=NoCookies(), **options)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        text = f"the proxy that the environment names (HTTPS_PROXY, ALL_PROXY) cannot be used: {error}"
+        raise ConfigurationError(text) from error
+
+
 class Pools(Generic[ClientT]):
     """Small httpx clients behind one TLS context, made as they are needed; a large pool is slow."""
 
@@ -64,7 +77,7 @@ class Pools(Generic[ClientT]):
                     raise ConfigurationError("the http_client is closed")
                 return self._own
             if not self._free:
-                client = self._make(verify=self.tls, limits=_LIMITS, cookies=NoCookies(), event_hooks=self._hooks)
+                client = make_client(self._make, verify=self.tls, limits=_LIMITS, event_hooks=self._hooks)
                 self._made.append(client)
                 self._free = [client] * CONNECTIONS_PER_POOL
             return self._free.pop()

@@ -11,7 +11,7 @@ import httpx
 from duomi._download import Head, Open, Part, Pull, Run, Target, download_flow
 from duomi._flow import FOREVER
 from duomi._http import AROUND, BROKEN, AsyncDriver, Caller, Driver, close, per_step
-from duomi._pools import NoCookies
+from duomi._pools import make_client
 from duomi._task import Task
 
 
@@ -32,7 +32,7 @@ def download(driver: Driver, task: Task, target: Target) -> list[Path]:
     """Save the videos of a task, with a client that has neither key nor cookies."""
     flow = _flow(driver, task, target)
     with (
-        httpx.Client(verify=driver.pools.tls, cookies=NoCookies()) as client,
+        make_client(httpx.Client, verify=driver.pools.tls) as client,
         _Incoming(client, driver.settings.timeout) as incoming,
     ):
         answer: Any = None
@@ -59,7 +59,7 @@ async def adownload(driver: AsyncDriver, task: Task, target: Target) -> list[Pat
 
     flow = _flow(driver, task, target)
     timeout = driver.settings.timeout
-    client = httpx.AsyncClient(verify=driver.pools.tls, cookies=NoCookies())
+    client = make_client(httpx.AsyncClient, verify=driver.pools.tls)
     async with client, _AsyncIncoming(client, timeout) as incoming:
         answer: Any = None
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -19,6 +18,7 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 from duomi._client import Duomi
 from duomi._errors import ConfigurationError
 from duomi._flow import FOREVER, Again, Failure, Look, Memory, Wait, settle
+from duomi._http import AROUND
 from duomi._policy import Polling, single_attempt
 from duomi._settings import check_task_id, check_timeout
 from duomi._task import Task as VideoTask
@@ -121,7 +121,7 @@ def _look(
     # A message may be late: the look is bounded by the client's `timeout`, and cut short by no deadline.
     result = client._driver.drive(client._driver.task_flow(task_id, single_attempt(retry))(FOREVER))
     look = Look(asked_at, time.time(), result)
-    return wait.step(remembered, look, _last_seen(task_id, remembered), random.random())
+    return wait.step(remembered, look, _last_seen(task_id, remembered), AROUND.luck())
 
 
 def _last_seen(task_id: str, memory: Memory) -> VideoTask | None:

@@ -18,7 +18,7 @@ def duomi_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     It knows no task until one is set: `duomi_simulator.tasks["my-task"] = Script()`.
     """
     try:
-        from duomi.simulator import Simulator  # noqa: PLC0415  (an extra, and not every test needs it)
+        from duomi.simulator import Simulator, proxy_variables  # noqa: PLC0415  (an extra, and not every test needs it)
     except ModuleNotFoundError as error:
         pytest.fail(f'{error.name} is missing; install the extra: pip install "duomi[simulator]"', pytrace=False)
     simulator = Simulator({})
@@ -26,6 +26,6 @@ def duomi_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
         monkeypatch.setenv("DUOMI_BASE_URL", base_url)
         monkeypatch.setenv("DUOMI_API_KEY", "sk-simulated")
         # It is on this machine, so no proxy may stand between.
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        for name in proxy_variables():
+            monkeypatch.delenv(name)
         yield simulator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Generator, Mapping
@@ -145,6 +146,11 @@ class Simulator:
             return Response(content, 200, headers)
         headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{len(content)}"
         return Response(content[span[0] : span[1]], 206, headers)
+
+
+def proxy_variables() -> list[str]:
+    """Return the names of the environment's variables that put a proxy between this machine and itself."""
+    return [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "all_proxy"}]
 
 
 def _json(payload: Mapping[str, Any], status: int = 200) -> Response:
