@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, chord
+from celery import Task as CeleryTask
 from duomi import (
     AuthenticationError,
     ConfigurationError,
@@ -388,7 +389,7 @@ def test_a_retry_after_delays_the_wait_that_was_told(
 def test_trouble_before_and_after_the_first_good_answer_is_outlasted(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """A 502 and a page of HTML, at first or in the middle, end no wait; at first, only as often as `Retry` allows."""
+    """A 502 and a page of HTML, at first or in the middle, end no wait before `outage` is over."""
     looks: dict[str, int] = {}
 
     def trouble(request: Request) -> Response | None:
@@ -405,7 +406,74 @@ def test_trouble_before_and_after_the_first_good_answer_is_outlasted(
     assert Task.from_payload(well.get(60)).is_succeeded
     with pytest.raises(DuomiError, match="status 502"):
         ill.get(60)
-    assert looks["down"] == 4
+    assert looks["down"] > 10
+
+
+def test_trouble_of_a_worker_ends_no_wait(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker without a key, a soft time limit, and a cold shutdown in the middle of a look leave the wait to others."""
+    hold = threading.Event()
+
+    def slowly(_request: Request) -> None:
+        hold.wait(3)
+
+    simulator = simulated({"one": Script(pending=0, running=())}, slowly)
+    monkeypatch.delenv("DUOMI_API_KEY")
+    keyless = workers.start("-P", "solo")
+    result = waiting().delay("one")
+    until(lambda: "retry: Retry in" in workers.said(0))
+    workers.kill(keyless)
+    monkeypatch.setenv("DUOMI_API_KEY", KEY)
+    hasty = workers.start("-c", "1", "--soft-time-limit", "1")
+    until(lambda: "Soft time limit" in workers.said(1))
+    until(lambda: "retry: Retry in" in workers.said(1))
+    workers.kill(hasty)
+    simulator.answer = None
+    workers.start("-P", "threads")
+
+    assert Task.from_payload(result.get(60)).is_succeeded
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_cold_shutdown_in_the_middle_of_a_look_ends_no_wait(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, pool: str
+) -> None:
+    """A worker that is told to quit at once leaves its look to another one."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slowly(_request: Request) -> None:
+        asked.set()
+        go_on.wait(5)
+
+    simulated({"one": Script(pending=0, running=())}, slowly)
+    worker = workers.start("-P", pool, "-c", "1")
+    result = waiting().delay("one")
+    assert asked.wait(30)
+
+    worker.send_signal(signal.SIGQUIT)
+    time.sleep(1.0)
+    go_on.set()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        worker.wait(10)
+    workers.kill(worker) if worker.poll() is None else None
+    workers.start("-P", "solo")
+
+    assert Task.from_payload(result.get(60)).is_succeeded
+
+
+def test_the_time_in_which_no_worker_was_there_does_not_count(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """A message that is an hour late is looked at as if it had come in time, trouble and all."""
+    trouble = [Response("", 502), Response("", 429, {"retry-after": "1"})]
+    simulated({"one": Script(pending=0, running=())}, lambda _request: trouble.pop() if trouble else None)
+    began = time.time() - 3_700
+    memory = {"began": began, "seen": [[0.0, "running", 50]], "failing_since": 4.0}
+    result = waiting().apply_async(("one",), {"memory": memory, "due": began + 5.0})
+    workers.start("-P", "solo")
+
+    assert Task.from_payload(result.get(60)).is_succeeded
 
 
 def test_waits_work_in_a_chord(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
@@ -510,8 +578,51 @@ def test_a_client_is_made_by_a_factory(simulated: Callable[..., Simulator]) -> N
     with pytest.raises(ConfigurationError, match="polling"):
         register(app, polling=None)  # type: ignore[arg-type]
 
+    none = register(app, client=lambda: 1, polling=Polling(interval=0.01))  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigurationError, match="must make"):
-        register(app, client=lambda: 1)("one")  # type: ignore[arg-type, return-value]
+        none("one")
+    with pytest.raises(ConfigurationError, match="registered already"):
+        register(app)
+
+
+def test_a_registered_task_is_one_of_the_application_s_own_class() -> None:
+    """Whatever the application adds to its tasks, a wait has too; annotations for all tasks do not shorten it."""
+
+    class Mine(CeleryTask):  # type: ignore[type-arg]
+        colour = "blue"
+
+    app = Celery("own-class", broker="memory://", task_cls=Mine)
+    task = register(app, queue="waits")
+
+    assert isinstance(task, Mine)
+    assert task.delay("one").id  # to the queue in memory
+    assert task.apply_async(("one",), {}, "an-id").id == "an-id"
+    with app.connection() as connection:
+        channel: Any = connection.default_channel
+        assert channel.queue_declare("waits", passive=True).message_count == 2
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")  # as above
+def test_what_can_never_be_sent_ends_the_wait(
+    broker: Broker, simulated: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cannot write the next message for another reason than its broker fails once, and does not look on and on."""
+    from celery.contrib.testing.worker import start_worker
+
+    simulator = simulated({"one": Script()})
+    app = Celery("own", broker=broker.url, backend=broker.url)
+    task = register(app, polling=Polling(interval=0.01))
+    result = task.delay("one")
+    monkeypatch.setattr(task, "time_limit", 5)
+    monkeypatch.setattr(task, "soft_time_limit", 10)
+    with (
+        start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30),
+        pytest.raises(ValueError, match="soft_time_limit"),
+    ):
+        result.get(30)
+    app.close()
+
+    assert simulator.looks("one") == 1
 
 
 def test_the_documented_service_saves_its_clips(broker: Broker, tmp_path: Path) -> None:

@@ -42,7 +42,6 @@ from duomi._flow import (
     watch_flow,
 )
 from duomi._judge import Judge, Problem, Reply, read_task, retry_after
-from duomi._policy import single_attempt
 from duomi._shape import differences
 from harness import payload
 
@@ -70,7 +69,7 @@ class World:
         around = Surroundings(lambda: self.now, lambda: 0.5)
         retry = Retry(attempts=2, backoff=1.0)
         limit = polling.timeout if timeout is None else timeout
-        wait = Wait("t", polling, math.inf if limit is None else limit, single_attempt(retry))
+        wait = Wait("t", polling, math.inf if limit is None else limit, retry.max_retry_after)
         read = read_task("t", strict=False)
         self.flow = watch_flow(wait, lambda span: request_flow(REQUEST, JUDGE, read, around, retry, 30.0, span), around)
 
@@ -137,18 +136,32 @@ def test_an_outage_that_lasts_ends_with_its_last_error() -> None:
     assert 60.0 <= world.now - 1_000.0 - 5.0 <= 62.0
 
 
-def test_looks_of_one_attempt_each_are_repeated_as_retry_says_before_the_first_good_answer() -> None:
-    """Where no flow repeats a look, the wait does it, counts what failed, and heeds a Retry-After."""
-    wait = Wait("t", Polling(), 60.0, Retry(attempts=3, backoff=1.0))
-    limited = Reply(429, httpx.Headers({"retry-after": "7"}), b"{}")
-    memory, pauses = Memory(0.0), []
-    answers: list[Reply | Exception] = [RESET, limited, RESET]
-    for at, answer in enumerate(answers, 1):
+def test_a_patient_wait_outlasts_an_outage_before_the_first_good_answer() -> None:
+    """Where no flow repeats a look, a Retry-After is heeded, the schedule decides otherwise, and `outage` bounds it."""
+    wait = Wait("t", Polling(outage=60.0), 600.0, 20.0, patient=True)
+    limited = Reply(429, httpx.Headers({"retry-after": "700"}), b"{}")
+    answers: list[Reply | Exception] = [RESET, limited, *[RESET] * 5]
+    memory, at, pauses = Memory(0.0), 0.0, list[float]()
+    for answer in answers:
         problem = JUDGE(answer, read_task("t", strict=False))
         memory, verdict = wait.step(Memory.from_json(memory.to_json()), Look(at, at, problem), None, 0.5)
-        pauses.append(verdict.seconds if isinstance(verdict, Again) else type(verdict))
+        if isinstance(verdict, Failure):
+            break
+        assert isinstance(verdict, Again)
+        pauses.append(verdict.seconds)
+        at += verdict.seconds
 
-    assert pauses == [0.5, 7.0, Failure]
+    assert isinstance(verdict, Failure)
+    assert pauses == [12.0, 20.0, 12.0, 12.0, 4.0]
+
+
+def test_a_memory_of_another_version_is_read() -> None:
+    """What a newer version adds is passed over, and what an older one lacks has its default."""
+    newer = Memory(5.0).with_task(1.0, Task.from_payload(payload("running"))).to_json() | {"colour": "red"}
+    newer["seen"] = [[*look, "more"] for look in newer["seen"]]
+
+    assert Memory.from_json(newer).seen == (Observation(1.0, "running", 45),)
+    assert Memory.from_json({"began": 5.0}) == Memory(5.0)
 
 
 def test_before_the_first_good_answer_retry_alone_decides() -> None:

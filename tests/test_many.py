@@ -344,7 +344,7 @@ class World:
         def ask(_task_id: str, span: Span) -> Any:
             return request_flow(httpx.Request("GET", "https://h/"), judge, read, around, retry, 30.0, span)
 
-        waits = [Wait(task_id, polling, polling.timeout or 1e9, Retry(attempts=1)) for task_id in ids]
+        waits = [Wait(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
         self.board = Board(waits, ask, around, allowed)
 
     def look(self, entry: Entry, status: int, body: bytes, **headers: str) -> Any:

@@ -11,6 +11,8 @@ REDIS = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("clips", broker=REDIS, backend=REDIS)
 app.conf.broker_connection_retry_on_startup = True
+# A worker leaves in the broker what it cannot look at soon, so that others may.
+app.conf.worker_eta_task_limit = 100
 # Redis gives a dead worker's messages to another one after this many seconds, and looks for them every 10 s.
 app.conf.broker_transport_options = {"visibility_timeout": 300, "unacked_restore_throttle": 1}
 
@@ -27,7 +29,7 @@ def save_clip(payload: dict) -> list[str]:
 
 @app.task
 def tell_owner(request: object, error: Exception, traceback: object) -> None:
-    """Tell why there is no clip."""
+    """Tell why there is no clip. Celery calls this in the worker that looked: keep it short, or send a task of its own."""
     print(f"no clip: {error}", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ import httpx
 from duomi._errors import ConfigurationError
 from duomi._flow import FOREVER, Wait, WatchFlow, settle, watch_flow
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
-from duomi._policy import Polling, Retry, single_attempt
+from duomi._policy import Polling, Retry
 from duomi._settings import Settings, check_task_id, check_timeout
 from duomi._task import Task
 
@@ -30,7 +30,7 @@ def _watch(caller: Caller, task_id: str, timeout: float | EllipsisType | None, p
     check_task_id(task_id)
     polling = caller.settings.polling if polling is None else polling
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
-    wait = Wait(task_id, polling, limit, single_attempt(caller.settings.retry))
+    wait = Wait(task_id, polling, limit, caller.settings.retry.max_retry_after)
     return watch_flow(wait, caller.task_flow(task_id), AROUND)
 
 

@@ -26,6 +26,7 @@ LAST_LOOK = 0.4
 GRACE = 0.1
 EMPTY_PAUSES = (1.0, 3.0, 6.0)
 SEEN_LAST = 7
+STATE_KEPT = 40
 
 log = logging.getLogger("duomi")
 
@@ -125,7 +126,6 @@ class Memory(NamedTuple):
         moved_at: when state or progress last changed, timed from `began`.
         failing_since: when the first look of the present outage was begun, timed from `began`.
         empties: how many looks found the task done and without a result.
-        failures: how many looks failed before the first that succeeded.
     """
 
     began: float
@@ -133,7 +133,6 @@ class Memory(NamedTuple):
     moved_at: float = 0.0
     failing_since: float | None = None
     empties: int = 0
-    failures: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -143,12 +142,12 @@ class Memory(NamedTuple):
     def from_json(cls, values: Mapping[str, Any]) -> Memory:
         """Read what `to_json` wrote, in this version or in another that knows more or less."""
         known: dict[str, Any] = {name: values[name] for name in cls._fields if name in values}
-        known["seen"] = tuple(Observation(*look) for look in values["seen"])
+        known["seen"] = tuple(Observation(*look[:3]) for look in values.get("seen", ()))
         return cls(**known)
 
     def with_task(self, at: float, task: Task) -> Memory:
         """Return the memory after a look that succeeded."""
-        look = Observation(at, task.state.value, task.progress)
+        look = Observation(at, task.state.value[:STATE_KEPT], task.progress)
         last = self.seen[-1] if self.seen else None
         moved = last is None or (last.state, last.progress) != (look.state, look.progress)
         return self._replace(
@@ -189,13 +188,14 @@ Verdict: TypeAlias = Again | Task | Failure
 class Wait(NamedTuple):
     """One wait: for which task, how it looks, how long it may take (`math.inf`: for ever).
 
-    `retry` is for the looks before the first that succeeds: one attempt, where each look is tried again by itself.
+    An outage before the first good answer ends it, unless it is `patient`: a look that is not tried again by itself needs that.
     """
 
     task_id: str
     polling: Polling
     timeout: float
-    retry: Retry
+    max_retry_after: float
+    patient: bool = False
 
     @property
     def look_by(self) -> float:
@@ -246,21 +246,19 @@ class Wait(NamedTuple):
         if at >= self.look_by:
             ended = last is not None and last.is_finished
             return memory, self._empty(last, problem) if last and ended else self._timeout(last, problem)
-        if not memory.seen:
-            again = self.retry.pause(memory.failures + 1, problem.retry_after, luck)
-            if again is None:
-                return memory, Failure(problem.throw())
-            return memory._replace(failures=memory.failures + 1), self._again(at, again)
+        if not memory.seen and not self.patient:
+            return memory, Failure(problem.throw())
         since = look.asked_at - memory.began if memory.failing_since is None else memory.failing_since
         left = since + self.polling.outage - at
         if left <= 0:
             return memory, Failure(problem.throw())
         asked = problem.retry_after
-        pause = self._delay(memory, luck) if asked is None else min(asked, self.retry.max_retry_after)
+        pause = self._delay(memory, luck) if asked is None else min(asked, self.max_retry_after)
         return memory._replace(failing_since=since), self._again(at, min(pause, left))
 
     def _delay(self, memory: Memory, luck: float) -> float:
-        delay = self.polling.delay(memory.seen)
+        # Where nothing was seen, it is as if the task had just begun.
+        delay = self.polling.delay(memory.seen or (Observation(0.0, "", None),))
         return delay if self.polling.interval is not None else delay * (0.9 + 0.2 * luck)
 
     def _again(self, at: float, pause: float) -> Again:

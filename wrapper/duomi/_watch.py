@@ -14,7 +14,7 @@ from duomi._board import Board, Entry
 from duomi._errors import ConfigurationError
 from duomi._flow import Outcome, RequestFlow, Send, Span, Wait
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
-from duomi._policy import Polling, single_attempt
+from duomi._policy import Polling
 from duomi._settings import check_task_id, check_timeout
 from duomi._task import Task
 
@@ -47,8 +47,8 @@ def board_of(
         raise ConfigurationError(f"max_in_flight must be a whole number, 1 or more, not {max_in_flight!r}")
     polling = caller.settings.polling if polling is None else polling
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
-    once = single_attempt(caller.settings.retry)
-    waits = [Wait(check_task_id(task_id), polling, limit, once) for task_id in dict.fromkeys(task_ids)]
+    longest = caller.settings.retry.max_retry_after
+    waits = [Wait(check_task_id(task_id), polling, limit, longest) for task_id in dict.fromkeys(task_ids)]
 
     def ask(task_id: str, span: Span) -> RequestFlow[Task]:
         result = yield from caller.task_flow(task_id)(span)

@@ -8,37 +8,36 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from celery import Celery, Task
 from celery.exceptions import Reject
-from celery.result import AsyncResult
 from celery.signals import worker_process_shutdown, worker_shutdown
+from kombu.exceptions import OperationalError
 
 from duomi._client import Duomi
-from duomi._errors import ConfigurationError
+from duomi._errors import APIConnectionError, ConfigurationError, DuomiError, TaskError
 from duomi._flow import FOREVER, Again, Failure, Look, Memory, Wait, settle
 from duomi._http import AROUND
-from duomi._policy import Polling, single_attempt
+from duomi._judge import Problem
+from duomi._policy import Polling, Retry, single_attempt
 from duomi._settings import check_task_id, check_timeout
 from duomi._task import Task as VideoTask
 
 __all__ = ["register"]
 
-# Older Celery's tasks take type arguments from a type checker alone.
-if TYPE_CHECKING:
-    _AnyTask = Task[Any, Any]
-else:
-    _AnyTask = Task
-
 # Celery's own default, three attempts within half a second, gives a restarting broker no chance.
 _PUBLISH: Final = {"max_retries": 10, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1.0}
+_LATE: Final = 60.0
+_PAUSE: Final = 1.0
 
 log: Final = logging.getLogger("duomi")
+_registered: WeakKeyDictionary[Celery[Any], set[str]] = WeakKeyDictionary()
 
 
 def register(
-    app: Celery,
+    app: Celery[Any],
     *,
     name: str = "duomi.wait",
     client: Callable[[], Duomi] | None = None,
@@ -50,43 +49,51 @@ def register(
     Send it one task id: `apply_async(("5dd1ef43-...",), link=..., link_error=...)`. Each execution looks once, with a
     single attempt, and reschedules itself with what it remembers in the message, so no worker sleeps. The result is the
     finished task's payload, which `duomi.Task.from_payload` reads; what `wait` raises is raised here. Time counts from
-    the first execution, by the clocks of the workers. Called directly or eagerly, it waits in place.
+    the first execution, by the clocks of the workers, and not while a message is late. Called directly or eagerly, it
+    waits in place.
 
     Args:
         app: the Celery application.
         name: the name of the Celery task.
         client: makes a `Duomi`; `None` means `Duomi()`. It is called once in each worker process, after the fork, and
-            what it makes is closed when the process shuts down. Its `Retry` says how the looks before the first good
-            answer are repeated, by messages.
-        polling: how often to look, and how long.
+            what it makes is closed when the process shuts down.
+        polling: how often to look, and how long; `outage` holds before the first good answer, too.
         queue: the queue of its messages; `None` leaves that to the application's routes.
 
     Raises:
-        ConfigurationError: `client` is no factory, or `polling` no `Polling`.
+        ConfigurationError: `client` is no factory, `polling` no `Polling`, or the name is registered already.
     """
     if not isinstance(polling, Polling):
         raise ConfigurationError("polling must be a duomi.Polling")
     if client is not None and not callable(client):
         raise ConfigurationError("client is a function that makes a Duomi: one made before a fork cannot be shared")
+    names = _registered.setdefault(app, set())
+    if name in names:
+        raise ConfigurationError(f"{name!r} is registered already: give the second one another name")
+    names.add(name)
     clients = _ClientOfProcess(Duomi if client is None else client)
     worker_process_shutdown.connect(clients.close, weak=False)
     worker_shutdown.connect(clients.close, weak=False)
 
+    base: Any = type("WaitForTask", (_Routed, app.Task), {"abstract": True})
+
     @app.task(
         name=name,
         bind=True,
-        base=_Routed,
+        base=base,
         goes_to=queue,
         shared=False,
         acks_late=True,
         reject_on_worker_lost=True,
-        max_retries=None,
+        throws=(TaskError,),
     )
-    def wait_for_task(self: Task[Any, Any], task_id: str, *, memory: dict[str, Any] | None = None) -> dict[str, Any]:
-        with clients.lend() as duomi:
-            if self.request.is_eager or self.request.called_directly:
+    def wait_for_task(
+        self: Task[Any, Any], task_id: str, *, memory: dict[str, Any] | None = None, due: float | None = None
+    ) -> dict[str, Any]:
+        if self.request.is_eager or self.request.called_directly:
+            with clients.lend() as duomi:
                 return dict(duomi.wait(task_id, polling=polling).raw)
-            remembered, verdict = _look(duomi, task_id, polling, memory)
+        remembered, verdict = _look(clients, task_id, polling, _remembered(memory, due))
         if isinstance(verdict, Again):
             raise _rescheduled(self, task_id, remembered, verdict.seconds)
         if isinstance(verdict, Failure):
@@ -97,29 +104,51 @@ def register(
     return registered
 
 
-class _Routed(_AnyTask):
+class _Routed:
     """A task with a queue of its own, which Celery's own attribute `queue` will not give it much longer."""
 
     goes_to: str | None = None
 
-    def apply_async(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  (25 arguments)
-        self, args: Any = None, kwargs: Any = None, **options: Any
-    ) -> AsyncResult[Any]:
+    def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
         if self.goes_to is not None and not {"queue", "exchange", "routing_key"} & options.keys():
             options["queue"] = self.goes_to
-        return super().apply_async(args, kwargs, **options)
+        return super().apply_async(args, kwargs, *more, **options)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
+
+def _remembered(memory: dict[str, Any] | None, due: float | None) -> Memory:
+    """Read a message; times are Unix time, since they travel from one process to another."""
+    now = time.time()
+    if memory is None:
+        return Memory(now)
+    try:
+        remembered = Memory.from_json(memory)
+    except (AttributeError, TypeError, ValueError):
+        log.warning("a message holds a memory that cannot be read; the wait begins anew")
+        return Memory(now)
+    # While the workers were away nobody could have seen the task finish: that time is nobody's fault, and does not count.
+    late = 0.0 if due is None else now - due
+    return remembered._replace(began=remembered.began + late) if late > _LATE else remembered
 
 
 def _look(
-    client: Duomi, task_id: str, polling: Polling, memory: dict[str, Any] | None
+    clients: _ClientOfProcess, task_id: str, polling: Polling, remembered: Memory
 ) -> tuple[Memory, Again | Failure | VideoTask]:
-    """Look once, and decide what follows; times are Unix time, since they travel from one process to another."""
-    retry = client._driver.settings.retry
-    wait = Wait(check_task_id(task_id), polling, check_timeout(polling.timeout), retry)
+    """Look once, and decide what follows."""
+    check_task_id(task_id)
     asked_at = time.time()
-    remembered = Memory(asked_at) if memory is None else Memory.from_json(memory)
-    # A message may be late: the look is bounded by the client's `timeout`, and cut short by no deadline.
-    result = client._driver.drive(client._driver.task_flow(task_id, single_attempt(retry))(FOREVER))
+    longest = Retry().max_retry_after
+    result: VideoTask | Problem
+    try:
+        with clients.lend() as client:
+            retry = client._driver.settings.retry
+            longest = retry.max_retry_after
+            # Bounded by the client's `timeout`, and cut short by no deadline.
+            result = client._driver.drive(client._driver.task_flow(task_id, single_attempt(retry))(FOREVER))
+    except Exception as error:
+        # A client that cannot be made, a time limit of the worker's, its shutdown: trouble of one worker ends no wait.
+        told = error if isinstance(error, DuomiError) else APIConnectionError(f"the look was cut short: {error!r}")
+        result = Problem(told, passing=True, cause=error if told is not error else None)
+    wait = Wait(task_id, polling, check_timeout(polling.timeout), longest, patient=True)
     look = Look(asked_at, time.time(), result)
     return wait.step(remembered, look, _last_seen(task_id, remembered), AROUND.luck())
 
@@ -133,16 +162,26 @@ def _last_seen(task_id: str, memory: Memory) -> VideoTask | None:
     return VideoTask.from_payload(payload, task_id=task_id)
 
 
-def _rescheduled(task: Task[..., dict[str, Any]], task_id: str, memory: Memory, seconds: float) -> Exception:
+def _rescheduled(task: Task[Any, Any], task_id: str, memory: Memory, seconds: float) -> Exception:
     """Send the next look's message, and return what tells Celery so."""
     try:
         return task.retry(
-            args=(task_id,), kwargs={"memory": memory.to_json()}, countdown=seconds, throw=False, retry_policy=_PUBLISH
+            args=(task_id,),
+            kwargs={"memory": memory.to_json(), "due": time.time() + seconds},
+            countdown=seconds,
+            throw=False,
+            retry_policy=_PUBLISH,
+            expires=None,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  (the stubs do not know it)
+            max_retries=task.request.retries + 1,
         )
     except Reject as rejection:
         # Celery drops the message of a task that cannot send its next one; a wait goes back into its queue.
+        reason = rejection.args[0]
+        if not isinstance(reason, OperationalError | OSError):
+            raise reason from rejection
         log.warning("task %r: the next look could not be sent, this one is to be repeated", task_id)
-        return Reject(rejection.args[0], requeue=True)
+        time.sleep(_PAUSE)
+        return Reject(reason, requeue=True)
 
 
 class _ClientOfProcess:
