@@ -352,3 +352,64 @@ def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, she
 
     assert "--download" in done.stdout, done.stderr
     assert "--timeout" not in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["get", "video"], ["wait", "video", "--json"], ["check", "character"]])
+def test_output_that_cannot_be_written_is_no_failed_task(tmp_path: Path, base_url: str, arguments: list[str]) -> None:
+    """A full disk is exit 2 and a line, and a reader who has gone is exit 2 without one."""
+    with Path("/dev/full").open("w") as full:
+        process = start(tmp_path, base_url, *arguments, stdout=full, stderr=subprocess.PIPE)
+        _, error = process.communicate(timeout=20)
+    assert (process.returncode, error.decode()) == (2, "duomi: cannot write the output: No space left on device\n")
+
+    with start(tmp_path, base_url, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        error = process.stderr.read()
+    assert (process.returncode, error) == (2, b"")
+
+
+def test_an_output_without_chinese_has_its_numbers(tmp_path: Path, base_url: str) -> None:
+    """Where stdout is ASCII the vendor's words come as escapes, and nothing breaks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONIOENCODING", "ascii")
+        done = duomi(tmp_path, base_url, "get", "stuck")
+
+    assert done.returncode == 0, done.stderr
+    assert "pending \\u961f" in done.stdout
+
+
+def test_the_demo_fails_where_it_cannot_save(tmp_path: Path) -> None:
+    """Its own failed task is part of the show; a clip that is not saved is exit 5."""
+    (tmp_path / "demo").touch()
+
+    assert duomi(tmp_path, "http://127.0.0.1:1", "demo", key=None).returncode == 5
+
+
+def test_an_error_is_an_object_for_a_program(tmp_path: Path, base_url: str) -> None:
+    """With `--json` a refusal is an object on stdout from every command."""
+    for command in ("get", "check", "wait", "download"):
+        done = duomi(tmp_path, base_url, command, "unknown", "--json")
+        assert (done.returncode, json.loads(done.stdout)["error"]["type"]) == (3, "NotFoundError")
+
+
+def test_a_log_line_stands_above_the_bars(tmp_path: Path, base_url: str) -> None:
+    """What is logged in the middle is seen on a terminal, too."""
+    for _ in range(2):
+        screen, code = shown_on(tmp_path, base_url, ["download", "video"], columns=80, lines=24)
+
+    assert code == 0
+    assert any("is there already, and is kept" in line for line in screen), screen
+
+
+def test_it_is_a_module_too_and_takes_short_help(tmp_path: Path, base_url: str) -> None:
+    """`python -m duomi` is `duomi`, `-h` is `--help`, and a byte order mark before the first id is none of the id."""
+    for arguments in (["-h"], ["wait", "-h"]):
+        command = [sys.executable, "-m", "duomi", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "Usage: duomi" in done.stdout
+
+    process = start(tmp_path, base_url, "wait", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    out, _ = process.communicate("\ufeffvideo\r\n".encode(), timeout=20)
+    assert (process.returncode, b"video" in out) == (0, True)

@@ -468,3 +468,27 @@ def test_a_short_key_is_no_reason_to_change_an_answer(server: Server) -> None:
 
     with Duomi("running", base_url=server.url) as client:
         assert client.get_task(ID).state == "running"
+
+
+def test_what_cannot_work_is_told_before_anything_is_sent(call: Caller, server: Server) -> None:
+    """An async callback, an id for a task, and no ids are settings that cannot be used."""
+
+    async def on_update(_task: Task) -> None: ...
+
+    server.replies = [payload("succeeded")]
+    with pytest.raises(ConfigurationError, match="plain function"):
+        call("wait", ID, on_update=on_update)
+    with pytest.raises(ConfigurationError, match=r"takes a duomi\.Task"):
+        call("download", ID)
+    with Duomi(KEY, base_url=server.url) as client, pytest.raises(ConfigurationError, match="collection of ids"):
+        client.as_completed(None)  # type: ignore[arg-type]
+
+    assert server.requests == []
+
+
+def test_no_answer_names_the_host(call: Caller) -> None:
+    """Where nobody answers the error says who should have."""
+    call.base_url = "http://127.0.0.1:9"
+
+    with pytest.raises(APIConnectionError, match=r"no answer from 127\.0\.0\.1:9: "):
+        call("get_task", ID)

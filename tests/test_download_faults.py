@@ -223,10 +223,16 @@ def test_a_redirect_never_leaves_https(tmp_path: Path, authority: Authority, mon
     assert server.connections == 2
 
 
-def test_http_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A clip that comes over http may be anybody's, and the log says so."""
-    with FaultServer([clip()]) as server:
+def test_http_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip that comes over http from another machine may be anybody's, and the log says so, once for all attempts."""
+    with FaultServer([clip(), answer(503, {}), clip()]) as server:
         Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+        assert not any("over http" in record.getMessage() for record in caplog.records)
+        monkeypatch.setenv("http_proxy", server.url)
+        task = Task.from_payload(finished("http://clips.example/2.mp4"))
+        Caller("sync", server.url)("download", task, tmp_path, overwrite=True)
 
     assert [r.levelno for r in caplog.records if "over http" in r.getMessage()] == [logging.WARNING]
 

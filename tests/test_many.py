@@ -405,3 +405,13 @@ def test_a_long_pause_is_cut_at_the_deadline() -> None:
     assert isinstance(outcome.error, TaskTimeoutError)
     assert outcome.task is not None
     assert world.board.take() is None
+
+
+def test_with_no_time_at_all_each_task_is_looked_at_once() -> None:
+    """`timeout=0` asks how all of them are now, as it does in `wait`."""
+    done = answer(200, {"id": "a", "state": "succeeded", "data": {"videos": [{"url": "https://h/a.mp4"}]}})
+    with FaultServer([done]) as server, Duomi(KEY, base_url=server.url) as client:
+        outcomes = list(client.as_completed(["a", "b"], timeout=0))
+
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert len(server.heads) == 2

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from duomi import Duomi, Retry, ServerError
+from duomi.simulator import Script, Simulator
+from werkzeug import Response
 
 pytest_plugins = ["pytester"]
 
@@ -56,3 +61,26 @@ def test_the_fixture_names_its_extra(pytester: pytest.Pytester) -> None:
 
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines(["*duomi[[]simulator[]]*"])
+
+
+def test_a_script_that_cannot_be_played_is_refused() -> None:
+    """A slip in a script is told where it is written, and not by a task that never ends."""
+    for wrong in ({"outcome": "succeeded"}, {"running": 10}, {"pending": -1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Script(**wrong)
+
+
+def test_what_answer_raises_comes_out() -> None:
+    """A test whose `answer` is wrong learns of it, though its client only saw a 500."""
+    simulator = Simulator({"a": Script()}, answer=lambda request: dict[str, Response]()[request.path])
+
+    def ask() -> None:
+        with (
+            simulator.serve() as url,
+            Duomi("k", base_url=url, retry=Retry(attempts=1)) as client,
+            contextlib.suppress(ServerError),
+        ):
+            client.get_task("a")
+
+    with pytest.raises(KeyError):
+        ask()

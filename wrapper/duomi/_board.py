@@ -74,6 +74,7 @@ class Board:
         memory = Memory(began)
         self._heap: list[tuple[float, int, Entry]] = [(began, n, Entry(wait, memory)) for n, wait in enumerate(waits)]
         self._pushed = len(waits)
+        self._began = began
         self._ends_at = began + (waits[0].timeout if waits else 0.0)
         self.workers: int = min(max_in_flight, len(waits))
         self._allowed = self._max_in_flight = max_in_flight
@@ -87,7 +88,9 @@ class Board:
         if not self._heap:
             return Rest(math.inf) if self._in_flight else None
         now = self._around.clock()
-        if self._refusal is not None or now >= self._ends_at:
+        # With no time at all each task is looked at once, as `wait` does.
+        over = now >= self._ends_at and (self._ends_at > self._began or self._heap[0][2].asked_at > 0.0)
+        if self._refusal is not None or over:
             _, _, entry = heapq.heappop(self._heap)
             error = self._refusal or entry.wait.expired(entry.last)
             return Outcome(entry.wait.task_id, entry.last, error)

@@ -12,7 +12,7 @@ from duomi._errors import ConfigurationError
 from duomi._flow import FOREVER, Wait, WatchFlow, settle, watch_flow
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, Retry
-from duomi._settings import Settings, check_task_id, check_timeout
+from duomi._settings import Settings, check_on_update, check_task, check_task_id, check_timeout
 from duomi._task import Task
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ class Duomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, where it does not pass.
         """
+        check_on_update(on_update)
         last: Task | None = None
         for last in self.watch(task_id, timeout=timeout, polling=polling):
             if on_update is not None:
@@ -176,7 +177,9 @@ class Duomi:
         from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
         from duomi._transfer import download  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
-        return download(self._driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
+        return download(
+            self._driver, check_task(task), Target(directory, "replace" if overwrite else "refuse", on_progress)
+        )
 
     def close(self) -> None:
         """Close the connections; the client cannot be used after that."""
@@ -288,6 +291,7 @@ class AsyncDuomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, where it does not pass.
         """
+        check_on_update(on_update)
         last: Task | None = None
         async for last in self.watch(task_id, timeout=timeout, polling=polling):
             if on_update is not None:
@@ -338,7 +342,9 @@ class AsyncDuomi:
         from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
         from duomi._transfer import adownload  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
-        return await adownload(self._driver, task, Target(directory, "replace" if overwrite else "refuse", on_progress))
+        return await adownload(
+            self._driver, check_task(task), Target(directory, "replace" if overwrite else "refuse", on_progress)
+        )
 
     async def aclose(self) -> None:
         """Close the connections; the client cannot be used after that."""

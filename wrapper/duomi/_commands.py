@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import logging
+import os
 import shlex
 import sys
 from collections.abc import AsyncIterator
@@ -15,11 +18,12 @@ import typer
 
 from duomi._client import AsyncDuomi, Duomi
 from duomi._download import Target
-from duomi._errors import ConfigurationError, DuomiError, TaskStalledError, TaskTimeoutError
+from duomi._errors import ConfigurationError, DuomiError, TaskFailedError, TaskStalledError, TaskTimeoutError
 from duomi._flow import Outcome
 from duomi._policy import Polling
-from duomi._screen import Ending, Screen, exit_code
+from duomi._screen import Ending, OutputError, Screen, exit_code, say
 from duomi._settings import check_task_id
+from duomi._task import Task
 from duomi._transfer import adownload
 from duomi._version import __version__
 from duomi._watch import AsyncCompleted, board_of
@@ -29,9 +33,12 @@ AT_ONCE: Final = 4
 
 app = typer.Typer(
     name="duomi",
-    help="Follow video tasks of duomiapi.com. The key comes from the environment variable DUOMI_API_KEY.",
-    epilog="Exit codes: 0 done; 1 a task failed or was empty, or check found deviations; 2 usage or configuration;"
-    " 3 refused, unreachable, or not a task; 4 timed out or stalled; 5 a clip was not saved; 130 interrupted.",
+    help="Follow video tasks of duomiapi.com. The key comes from the environment variable DUOMI_API_KEY;"
+    " DUOMI_BASE_URL names another server.",
+    epilog="Exit codes: 0 done; 1 a task failed or was empty, or check found deviations; 2 usage, configuration, or"
+    " output that cannot be written; 3 refused, unreachable, or not a task; 4 timed out; 5 a clip was not saved; 130"
+    " interrupted. Of several tasks, the first that holds of 130, 3, 5, 4, 1.",
+    context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -62,16 +69,25 @@ def _main(
 def get(task_id: TaskId, *, json: Json = False) -> None:
     """Print how a task goes now; exit 0 whatever its state."""
     screen = Screen(json=json)
+    screen.task(_get(screen, task_id))
+
+
+def _get(screen: Screen, task_id: str) -> Task:
+    """Ask once; for a program, an error is an object on stdout like any other."""
     with Duomi() as client:
-        screen.task(client.get_task(task_id))
+        try:
+            return client.get_task(task_id)
+        except DuomiError as error:
+            if screen.json:
+                screen.endings([Ending(Outcome(task_id, None, error), [])])
+            raise
 
 
 @app.command(epilog="Example: duomi check 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
 def check(task_id: TaskId, *, json: Json = False) -> None:
     """Hold the live answer against the contract; exit 1 where it deviates."""
     screen = Screen(json=json)
-    with Duomi() as client:
-        task = client.get_task(task_id)
+    task = _get(screen, task_id)
     screen.deviations(task)
     raise typer.Exit(1 if task.deviations else 0)
 
@@ -80,8 +96,13 @@ def check(task_id: TaskId, *, json: Json = False) -> None:
 def wait(
     task_ids: TaskIds,
     *,
-    download: Annotated[Path | None, typer.Option(metavar="DIR", help="Save the clips of each task there.")] = None,
-    timeout: Annotated[float | None, typer.Option(metavar="S", min=0, help="Seconds to wait at most (1800).")] = None,
+    download: Annotated[
+        Path | None,
+        typer.Option(
+            "--download", "-d", metavar="DIR", help="Save the clips of each task there; a file that is there is kept."
+        ),
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="Seconds to wait at most (1800).")] = None,
     json: Json = False,
 ) -> None:
     """Wait until tasks are finished: a progress bar for each, then a table."""
@@ -103,7 +124,7 @@ def download(
     json: Json = False,
 ) -> None:
     """Save the clips of finished tasks; a file that is there is kept."""
-    resume = ["duomi", "download", "--directory", str(directory)]
+    resume = ["duomi", "download", *(["--directory", str(directory)] if directory != Path() else [])]
     resume += ["--overwrite"] if overwrite else []
     resume += ["--json"] if json else []
     target = Target(directory, "replace" if overwrite else "keep")
@@ -112,7 +133,7 @@ def download(
 
 @app.command(epilog="Example: duomi demo")
 def demo(*, json: Json = False) -> None:
-    """Show all of it against a simulator on this machine; no key and no network needed."""
+    """Show all of it against a simulator on this machine; no key and no network needed. It writes to demo/."""
     try:
         from duomi._demo import simulated  # noqa: PLC0415  (the simulator is an extra)
     except ModuleNotFoundError as error:
@@ -122,16 +143,24 @@ def demo(*, json: Json = False) -> None:
     with simulated() as (client, task_ids):
         job = _Job(client, task_ids, Target("demo", "replace"), Screen(json=json), ["duomi", "demo"], resumable=False)
         job.endings.update(asyncio.run(_follow(job)))
-        job.screen.endings([job.endings[task_id] for task_id in task_ids])
+        endings = [job.endings[task_id] for task_id in task_ids]
+        job.screen.endings(endings)
+    # One of its tasks fails, as tasks do; nothing else may.
+    raise typer.Exit(exit_code([end for end in endings if not isinstance(end.outcome.error, TaskFailedError)]))
 
 
 def _ids(given: list[str]) -> list[str]:
     ids: list[str] = []
     for word in given:
-        ids += [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]
+        ids += [line for line in map(_stripped, sys.stdin) if line] if word == "-" else [word]
     if not ids:
         raise ConfigurationError("no task ids came from stdin")
     return [check_task_id(task_id) for task_id in dict.fromkeys(ids)]
+
+
+def _stripped(line: str) -> str:
+    """Return a line of a file less its blanks, and less the mark that some editors put before the first."""
+    return line.removeprefix("\ufeff").strip()
 
 
 @attrs.define
@@ -166,7 +195,7 @@ def _wait(job: _Job) -> None:
 def _tell_how_to_resume(job: _Job, task_ids: list[str], what: str = "") -> None:
     if task_ids:
         words = [*job.resume, *(["--"] if any(i.startswith("-") for i in task_ids) else []), *task_ids]
-        job.screen.say(f"{what}the tasks go on. To resume:\n{shlex.join(words)}")
+        job.screen.say(f"{what}the task{'s go' if len(task_ids) > 1 else ' goes'} on. To resume:\n{shlex.join(words)}")
 
 
 async def _follow(job: _Job) -> dict[str, Ending]:
@@ -206,13 +235,29 @@ async def _save(job: _Job, outcome: Outcome, several: asyncio.Semaphore) -> None
     job.screen.end(ending)
 
 
+class _Handler(logging.Handler):
+    """Prints what is logged above the bars, so that neither disturbs the other."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"duomi: {record.getMessage()}")
+
+
 def run() -> None:
     """Run one command, and exit with its code."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("duomi: %(message)s"))
-    logging.getLogger("duomi").addHandler(handler)
+    logging.getLogger("duomi").addHandler(_Handler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal or a file cannot take is written as its number, rather than not at all.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="duomi")
     except DuomiError as error:
-        Screen(json=False).say(f"duomi: {error}")
+        say(f"duomi: {error}")
         sys.exit(exit_code([Ending(Outcome("", None, error), [])]))
+    except OutputError as error:
+        # Whoever reads our output has gone, or has no room; the interpreter would try to write the rest once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        number, words = error.args
+        if number != errno.EPIPE:
+            say(f"duomi: cannot write the output: {words}")
+        sys.exit(2)

@@ -22,7 +22,7 @@ from duomi._errors import DownloadError
 from duomi._flow import RequestFlow, Send, Sleep, Surroundings
 from duomi._judge import PASSING_STATUSES, Problem, is_lasting, retry_after
 from duomi._policy import Retry
-from duomi._settings import HEADERS
+from duomi._settings import HEADERS, is_loopback
 from duomi._task import Task
 
 T = TypeVar("T")
@@ -155,6 +155,7 @@ class _Clip:
         self._may_replace = target.existing == "replace"
         self._on_progress = target.on_progress
         self._done = 0
+        self._warned = False
         self._etag: str | None = None
         self._file: IO[bytes]
 
@@ -211,7 +212,8 @@ class _Clip:
     def _open(self) -> Part[Head]:
         url, written = _parse(self.url, self), self.url
         for _ in range(REDIRECTS + 1):
-            if url.scheme == "http":
+            if url.scheme == "http" and not self._warned and not is_loopback(url.host):
+                self._warned = True
                 log.warning("%s comes over http, where anybody on the way may change it", self.path.name)
             answer: Head | Exception = yield Open(self._request(url, written))
             if isinstance(answer, Exception):

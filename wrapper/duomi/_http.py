@@ -107,7 +107,8 @@ class Caller:
     ) -> RequestFlow[T]:
         """Return the flow of one request."""
         retry = self.settings.retry if retry is None else retry
-        judge = Judge(f"{request.method} {request.url.raw_path.decode('ascii')}", self.settings.auth.conceal)
+        call = f"{request.method} {request.url.raw_path.decode('ascii')}"
+        judge = Judge(call, self.settings.auth.conceal, request.url.netloc.decode("ascii"))
         return request_flow(request, judge, read, AROUND, retry, self.settings.timeout, span)
 
     def task_flow(self, task_id: str, retry: Retry | None = None) -> Callable[[Span], RequestFlow[Task]]:

@@ -80,10 +80,11 @@ Read: TypeAlias = Callable[["Judge", Reply], T | Problem]
 
 
 class Judge(NamedTuple):
-    """Judges the replies to one request; `call` is its method and path, `conceal` takes the key out of a text."""
+    """Judges the replies to one request; `call` is its method and path, `conceal` takes the key out of a text, `host` should have answered."""
 
     call: str
     conceal: Conceal
+    host: str = "the API"
 
     def of_exception(self, error: Exception) -> Problem:
         """Judge an attempt that brought no head."""
@@ -92,9 +93,13 @@ class Judge(NamedTuple):
         cause = error if all(self.conceal(str(each)) == str(each) for each in _causes(error)) else None
         if isinstance(error, httpx.TimeoutException | TimeoutError):
             unsent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
-            return Problem(APITimeoutError(f"{self.call}: timed out: {text}"), True, unsent, cause)
+            return Problem(
+                APITimeoutError(f"{self.call}: no answer from {self.host} in time: {text}"), True, unsent, cause
+            )
         unsent = isinstance(error, httpx.ConnectError)
-        return Problem(APIConnectionError(f"{self.call}: {text}"), not is_lasting(error), unsent, cause)
+        return Problem(
+            APIConnectionError(f"{self.call}: no answer from {self.host}: {text}"), not is_lasting(error), unsent, cause
+        )
 
     def of_status(self, reply: Reply, payload: object, code: int | None = None) -> Problem:
         """Judge an answer that refuses, by its status or by an envelope's code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json as jsonlib
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
@@ -30,9 +31,20 @@ from duomi._errors import (
 from duomi._flow import Outcome
 from duomi._task import Task
 
+_STDERR = Console(stderr=True)
 _STYLES = {"succeeded": "green", "error": "red"}
 _WIDE = 10_000
 _NARROW = 60
+
+
+class OutputError(Exception):
+    """Stdout takes no more: its number and its words; no OSError, which the command line's library would take for its own."""
+
+
+class _Out(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to us how to end, where rich would end as if a task had failed."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads it")
 
 
 @attrs.frozen
@@ -68,6 +80,11 @@ def exit_code(endings: Sequence[Ending]) -> int:
 def plain(text: object) -> str:
     """Return a text that cannot steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def say(text: str) -> None:
+    """Tell a person something that is no data, above the bars if there are any."""
+    _STDERR.print(Text(plain(text)), soft_wrap=True)
 
 
 def _label(task: Task) -> str:
@@ -109,9 +126,9 @@ class Screen:
     """Shows tasks to a person, or with `json` to a program."""
 
     def __init__(self, *, json: bool) -> None:
-        self._json = json
-        self._out = Console(soft_wrap=False)
-        self._err = Console(stderr=True)
+        self.json = json
+        self._out = _Out(soft_wrap=False)
+        self._err = _STDERR
         if not self._out.is_terminal:
             self._out.width = _WIDE
         self._progress = Progress(
@@ -123,7 +140,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Tell a person something that is no data."""
-        self._err.print(Text(plain(text)), soft_wrap=True)
+        say(text)
 
     @contextmanager
     def bars(self, task_ids: Sequence[str]) -> Generator[None]:
@@ -160,7 +177,7 @@ class Screen:
 
     def task(self, task: Task) -> None:
         """Print one task."""
-        if self._json:
+        if self.json:
             self._object(Ending(Outcome(task.task_id, task, None), []))
             return
         table = Table.grid(padding=(0, 2))
@@ -178,21 +195,21 @@ class Screen:
         for name, value in rows:
             if value:
                 table.add_row(name, Text(plain(value), style=_STYLES.get(task.state, "") if name == "state" else ""))
-        self._out.print(table)
+        self._print(table)
 
     def deviations(self, task: Task) -> None:
         """Print where a task deviates from the contract."""
-        if self._json:
+        if self.json:
             self._object(Ending(Outcome(task.task_id, task, None), []), deviations=list(task.deviations))
             return
         for line in task.deviations:
-            self._out.print(Text(plain(line)), soft_wrap=True)
+            self._print(Text(plain(line)), soft_wrap=True)
         if not task.deviations:
             self.say(f"task {task.task_id} is as the contract has it")
 
     def endings(self, endings: Sequence[Ending]) -> None:
         """Print how many tasks ended."""
-        if self._json:
+        if self.json:
             for ending in endings:
                 self._object(ending)
             return
@@ -206,7 +223,7 @@ class Screen:
             state = "" if task is None else _label(task)
             style = "red" if ending.outcome.error else _STYLES.get(task.state, "") if task else ""
             table.add_row(Text(plain(ending.outcome.task_id)), Text(state, style=style), Text(plain(_result(ending))))
-        self._out.print(table)
+        self._print(table)
 
     def _object(self, ending: Ending, **more: object) -> None:
         task, error = ending.outcome.task, ending.outcome.error
@@ -221,7 +238,15 @@ class Screen:
             "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
             "raw": None if task is None else task.raw,
         }
-        print(jsonlib.dumps(values | more, ensure_ascii=True), file=self._out.file)
+        self._print(Text(jsonlib.dumps(values | more, ensure_ascii=True)), soft_wrap=True)
+
+    def _print(self, data: RenderableType, *, soft_wrap: bool = False) -> None:
+        """Write data to stdout, at once, so that what cannot be written is known."""
+        try:
+            self._out.print(data, soft_wrap=soft_wrap)
+            self._out.file.flush()
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror or str(error)) from error
 
 
 def _moment(moment: Any) -> str:

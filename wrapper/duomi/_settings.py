@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Generator
+from inspect import CO_COROUTINE
 from ipaddress import IPv4Network, ip_address
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from duomi_api.contract import SERVER
 
 from duomi._errors import ConfigurationError
 from duomi._policy import Polling, Retry
+from duomi._task import Task
 from duomi._version import __version__
 
 HEADERS = {
@@ -33,7 +35,9 @@ class KeyAuth(httpx.Auth):
         key = os.environ.get("DUOMI_API_KEY") if api_key is None else api_key
         if key is None:
             raise ConfigurationError("no API key: set the environment variable DUOMI_API_KEY, or pass api_key=...")
-        if not isinstance(key, str) or not key.strip():
+        if not isinstance(key, str):
+            raise ConfigurationError(f"the API key is a str, not {type(key).__name__}")
+        if not key.strip():
             raise ConfigurationError("the API key is blank: set DUOMI_API_KEY, or pass api_key=...")
         key = key.strip()
         if not (key.isascii() and key.isprintable()):
@@ -85,8 +89,10 @@ class Settings(NamedTuple):
         """
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
             raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-        if not isinstance(retry, Retry) or not isinstance(polling, Polling):
-            raise ConfigurationError("retry must be a duomi.Retry, and polling a duomi.Polling")
+        if not isinstance(retry, Retry):
+            raise ConfigurationError(f"retry must be a duomi.Retry, not {retry!r}")
+        if not isinstance(polling, Polling):
+            raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
         return cls(
             KeyAuth(api_key), _base_url(base_url, allow_insecure=allow_insecure), float(timeout), retry, polling, strict
         )
@@ -110,14 +116,15 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
         or not 0 < (url.port or 1) < 65_536
     ):
         raise ConfigurationError("the base URL is not an absolute http or https URL such as https://duomiapi.com")
-    if url.scheme == "http" and not allow_insecure and not _is_loopback(url.host):
+    if url.scheme == "http" and not allow_insecure and not is_loopback(url.host):
         raise ConfigurationError(
             "the base URL begins with http://, so the key would travel in the clear: use https://, or allow_insecure=True"
         )
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:
@@ -144,6 +151,30 @@ def check_task_id(task_id: object) -> str:
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"the task id {task_id!r} has lone surrogates") from error
     return task_id
+
+
+def check_task(task: object) -> Task:
+    """Return a task.
+
+    Raises:
+        ConfigurationError: it is something else, an id for example.
+    """
+    if not isinstance(task, Task):
+        raise ConfigurationError(f"download takes a duomi.Task, as wait returns it, not {type(task).__name__}")
+    return task
+
+
+def check_on_update(on_update: object) -> None:
+    """See that a callback does something when it is called.
+
+    Raises:
+        ConfigurationError: it is an async function, whose coroutine nobody would await.
+    """
+    code = getattr(on_update, "__code__", None)
+    if code is not None and code.co_flags & CO_COROUTINE:
+        raise ConfigurationError(
+            "on_update is a plain function; in an async one, use `async for task in client.watch(...)`"
+        )
 
 
 def check_timeout(timeout: float | None) -> float:

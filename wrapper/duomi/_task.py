@@ -207,7 +207,7 @@ def not_a_task(payload: object) -> DuomiError:
     """Return the error that a payload without a task is."""
     code = refusal_code(payload)
     if code is None:
-        return APIResponseError("the payload is no task", body=_shown(payload))
+        return APIResponseError("the payload is no task: it has no `state`", body=_shown(payload))
     message = vendor_message(payload)
     return status_error_type(code)(f"code {code}: {message}".rstrip(": "), 200, code, message, _shown(payload))
 

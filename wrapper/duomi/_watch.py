@@ -43,6 +43,8 @@ def board_of(
     caller.pools.ensure_open()
     if isinstance(task_ids, str):
         raise ConfigurationError("task_ids is a collection of ids, not one str")
+    if not isinstance(task_ids, Iterable):
+        raise ConfigurationError(f"task_ids is a collection of ids, not {type(task_ids).__name__}")
     if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
         raise ConfigurationError(f"max_in_flight must be a whole number, 1 or more, not {max_in_flight!r}")
     polling = caller.settings.polling if polling is None else polling

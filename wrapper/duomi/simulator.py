@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
@@ -28,6 +29,11 @@ _TASKS = re.compile(r"/v1/videos/tasks/(.*)", re.DOTALL)
 _FILES = re.compile(r"/files/(.*)\.mp4", re.DOTALL)
 
 
+def _are_percentages(_script: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(each, int) for each in value):
+        raise ValueError(f"running is a tuple of percentages such as (10, 60), not {value!r}")
+
+
 @attrs.frozen
 class Script:
     """How one task goes, counted in looks, so that nothing depends on time.
@@ -35,13 +41,15 @@ class Script:
     Attributes:
         pending: how many looks find it in the queue.
         running: the progress, in percent, that the looks after those find.
-        outcome: what every look after those finds.
+        outcome: what every look after those finds; an empty result is left to `Simulator.answer`.
         message: the reason of a failure, or what the vendor says of a success.
     """
 
-    pending: int = 1
-    running: tuple[int, ...] = (10, 60)
-    outcome: Literal["video", "character", "error"] = "video"
+    pending: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    running: tuple[int, ...] = attrs.field(default=(10, 60), validator=_are_percentages)
+    outcome: Literal["video", "character", "error"] = attrs.field(
+        default="video", validator=attrs.validators.in_(("video", "character", "error"))
+    )
     message: str = ""
 
 
@@ -76,6 +84,7 @@ class Simulator:
     @contextmanager
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
         """Serve until the block is left, and yield the base URL; port 0 is any that is free."""
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server = HTTPServer(host=host, port=port, threaded=True)
         server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self.respond)
         with server:
@@ -84,6 +93,8 @@ class Simulator:
                 yield self.base_url
             finally:
                 self.base_url = ""
+            # What `answer` raised was a 500 to the client; here it comes out.
+            server.check_handler_errors()
 
     def looks(self, task_id: str) -> int:
         """Return how often a task was asked for."""

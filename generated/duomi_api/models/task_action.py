@@ -5,7 +5,7 @@ _LABELS: dict[str, str] = {}
 
 
 class TaskAction(StrEnum):
-    """An open enum: a value that the contract does not list becomes an instance that `list()` does not contain."""
+    """An open enum: a value that the contract does not list becomes an instance that `list(TaskAction)` does not contain."""
 
     GENERATE = "generate"
     REMIX = "remix"

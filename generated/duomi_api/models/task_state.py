@@ -5,7 +5,7 @@ _LABELS: dict[str, str] = {"pending": "队列中", "running": "生成中", "succ
 
 
 class TaskState(StrEnum):
-    """An open enum: a value that the contract does not list becomes an instance that `list()` does not contain."""
+    """An open enum: a value that the contract does not list becomes an instance that `list(TaskState)` does not contain."""
 
     PENDING = "pending"
     RUNNING = "running"
