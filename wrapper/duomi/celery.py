@@ -12,9 +12,8 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from celery import Celery, Task
-from celery.exceptions import Reject
+from celery.exceptions import OperationalError, Reject
 from celery.signals import worker_process_shutdown, worker_shutdown
-from kombu.exceptions import OperationalError
 
 from duomi._client import Duomi
 from duomi._errors import APIConnectionError, ConfigurationError, DuomiError, TaskError
