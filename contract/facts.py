@@ -19,7 +19,7 @@ CONSTRAINTS = (
 
 @attrs.frozen
 class Place:
-    """Something that a contract describes: where it belongs, and `role`: document, parameter, body or response."""
+    """Something that a contract describes: where it belongs, and `role`: document, operation, parameter, body, response or header."""
 
     name: str
     parent: str

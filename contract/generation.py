@@ -25,6 +25,8 @@ from contract.written import written
 
 PACKAGE = "duomi_api"
 _CALLED = frozenset({"TypeVar", "Unset", "field", "_attrs_field"})
+# A terminal that is closed is an interrupt too, where there is such a signal.
+INTERRUPTS = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 MODULES = ("__init__.py", "client.py", "errors.py", "types.py", "models/__init__.py", "api/__init__.py")
 
 
@@ -199,14 +201,12 @@ def _text(path: Path) -> str | None:
 
 @contextmanager
 def transaction(root: Path) -> Generator[Path]:
-    """Hand out a scratch folder on the tree's own disk; what `replace` moved is moved back if anything fails."""
+    """Hand out a scratch folder on the tree's own disk, removed in the end; meanwhile a signal is a ContractError."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise ContractError(f"interrupted by {signal.Signals(number).name}")
 
-    # A terminal that is closed is an interrupt too, where there is such a signal.
-    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in INTERRUPTS}
     scratch = Path(tempfile.mkdtemp(prefix=".generate-", dir=root))
     try:
         yield scratch
@@ -246,7 +246,7 @@ def replaced(pairs: list[tuple[Path, Path]], scratch: Path) -> Generator[None]:
 
 @contextmanager
 def _signals_wait() -> Generator[None]:
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield
     finally:

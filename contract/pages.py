@@ -57,8 +57,9 @@ def _in_old_order(old: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str,
 
 
 def _keep_components(merged: dict[str, Any], old: Mapping[str, Any]) -> None:
+    components = merged.setdefault("components", {})
     for section, entries in old.get("components", {}).items():
-        merged.setdefault("components", {})[section] = {**entries, **merged["components"].get(section, {})}
+        components[section] = {**entries, **components.get(section, {})}
     names = {tag["name"] for tag in merged.get("tags", [])}
     tags = [*merged.get("tags", []), *(tag for tag in old.get("tags", []) if tag["name"] not in names)]
     if tags:

@@ -12,7 +12,11 @@ from contract.facts import Difference, Facts, compare
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
 EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
-BUMPS = {NOTE: "minor", REVIEW: "minor, after a look at the lines marked REVIEW", BREAK: "major (minor before 1.0)"}
+BUMPS = {
+    NOTE: "patch, or minor where there is something new to use",
+    REVIEW: "minor, after a look at the lines marked REVIEW",
+    BREAK: "major (minor before 1.0)",
+}
 
 
 @attrs.frozen
@@ -36,7 +40,7 @@ class Change:
 
 def changes(old: Facts, new: Facts) -> list[Change]:
     """Return the changes that anybody need know of, the worst first."""
-    judged = [_judge(difference, old, new) for difference in compare(_sorted(old), _sorted(new))]
+    judged = [_judge(difference, new) for difference in compare(_sorted(old), _sorted(new))]
     rank = [BREAK, REVIEW, NOTE]
     return sorted(judged, key=lambda change: rank.index(change.verdict))
 
@@ -55,13 +59,13 @@ def _sorted(facts: Facts) -> Facts:
     return Facts(facts.places, values)
 
 
-def _judge(difference: Difference, old: Facts, new: Facts) -> Change:
-    verdict, meaning = _verdict(difference, old, new)
+def _judge(difference: Difference, new: Facts) -> Change:
+    verdict, meaning = _verdict(difference, new)
     what = "" if difference.aspect == "is" else difference.aspect
     return Change(verdict, difference.place.pointer, what, difference.old, difference.new, meaning)
 
 
-def _verdict(difference: Difference, old: Facts, new: Facts) -> tuple[str, str]:
+def _verdict(difference: Difference, new: Facts) -> tuple[str, str]:
     role, aspect = difference.place.role, difference.aspect
     asked = role in {"parameter", "body"}
     before, after = difference.old, difference.new
@@ -91,7 +95,7 @@ def _verdict(difference: Difference, old: Facts, new: Facts) -> tuple[str, str]:
             return REVIEW, "the one value that may stand there is another"
         case "labels":
             return REVIEW, "`.label` shows other words"
-        case "operationId" if before is not None and difference.place.name in old.places:
+        case "operationId" if before is not None:
             return BREAK, "the generated function has another name, unless overlay.yaml gives one"
         case "server" | "servers" | "variables" | "security":
             return REVIEW, "requests may have to go elsewhere, or with other rights"

@@ -4,7 +4,7 @@ from typing import Any
 
 from contract.document import operations, resolve
 
-_KEPT = {"type", "properties", "required", "items", "enum", "nullable", "additionalProperties"}
+_KEPT = {"type", "properties", "required", "items", "enum", "nullable"}
 
 
 def written(document: dict[str, Any]) -> str:
@@ -50,5 +50,4 @@ def _shape(document: dict[str, Any], node: Any, pointer: str, above: tuple[int, 
         }
     if "items" in shape:
         shape["items"] = _shape(document, shape["items"], pointer, above)
-    shape.pop("additionalProperties", None)
     return shape

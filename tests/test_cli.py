@@ -413,3 +413,14 @@ def test_it_is_a_module_too_and_takes_short_help(tmp_path: Path, base_url: str) 
     process = start(tmp_path, base_url, "wait", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     out, _ = process.communicate("\ufeffvideo\r\n".encode(), timeout=20)
     assert (process.returncode, b"video" in out) == (0, True)
+
+
+def test_a_setting_that_cannot_be_used_is_one_line(tmp_path: Path, base_url: str) -> None:
+    """A proxy that is none is exit 2 and a line, for one task and for many."""
+    for command in ("get", "wait", "download"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ALL_PROXY", "foo://h:1")
+            done = duomi(tmp_path, base_url, command, "video")
+        assert done.returncode == 2
+        assert "the proxy that the environment names" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import math
 import pickle
 from pathlib import Path
@@ -39,6 +40,7 @@ from harness import KEY, Caller, Server, payload
 from werkzeug import Response
 
 ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
+KEY_WITH_SLASH = "sk-ab/cd-0123456789"
 
 
 def test_get_task_sends_the_bare_key(call: Caller, server: Server) -> None:
@@ -492,3 +494,29 @@ def test_no_answer_names_the_host(call: Caller) -> None:
 
     with pytest.raises(APIConnectionError, match=r"no answer from 127\.0\.0\.1:9: "):
         call("get_task", ID)
+
+
+@pytest.mark.parametrize("written", [KEY_WITH_SLASH, KEY_WITH_SLASH.replace("/", "\\/")])
+def test_a_key_is_taken_out_however_json_writes_it(server: Server, written: str) -> None:
+    """A key with a character that JSON may escape is found in both forms, and in the headers of a generated answer."""
+    body = json.dumps(payload("error-message") | {"message": "key KEY is blocked"}).replace("KEY", written)
+    server.replies = [Response(body, 200, {"x-echo": KEY_WITH_SLASH}, content_type="application/json")]
+    with Duomi(KEY_WITH_SLASH, base_url=server.url) as client:
+        assert client.get_task("a").message == "key *** is blocked"
+        assert get_video_task.sync_detailed(client=client.api, task_id="a").headers["x-echo"] == "***"
+
+
+@pytest.mark.parametrize("directory", [None, 5, "a\0b"])
+def test_a_folder_that_is_none_is_a_setting(call: Caller, server: Server, directory: Any) -> None:
+    """What cannot be the path of a folder is told as such."""
+    with pytest.raises(ConfigurationError, match="directory"):
+        call("download", Task.from_payload(payload("succeeded")), directory)
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 10**400, -1, math.nan, True, "5"])
+def test_a_time_limit_ends(call: Caller, timeout: Any) -> None:
+    """Only `None` waits for ever, and a number that is no time is told as such."""
+    with pytest.raises(ConfigurationError, match="timeout"):
+        call("wait", ID, timeout=timeout)
+    with pytest.raises(ConfigurationError, match="timeout"):
+        call("get_task", ID, options={"timeout": timeout})

@@ -144,7 +144,7 @@ def test_another_page_joins_the_contract(checkout: Path) -> None:
     assert "NOTE   /paths/~1v1~1credit~1{account}/post" in done.stdout
     (suggested,) = re.findall(r"overlay.yaml could name it: (.*)", done.stdout)
     assert suggested == "{target: \"$.paths['/v1/credit/{account}'].post\", update: {operationId: create_credit}}"
-    assert "version bump: minor" in done.stdout
+    assert "version bump: patch, or minor" in done.stdout
     assert {p.name for p in named.glob("*.py")} == {"__init__.py", "get_video_task.py", "post_v1_credit_account.py"}
     assert all(name.isascii() for name in tree(checkout))
     taken = tree(checkout)
@@ -589,3 +589,16 @@ def test_a_missing_tool_of_pythons_is_one_line() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "make setup" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_page_without_components_keeps_those_of_other_paths(tmp_path: Path) -> None:
+    """A page that has no `components` joins a contract that has some."""
+    contract, _ = documents.read(ROOT / "openapi.yaml")
+    page = {key: value for key, value in contract.items() if key != "components"}
+    item = contract["paths"]["/v1/videos/tasks/{task_id}"]
+    contract = contract | {"components": {"schemas": {"Kept": {"type": "string"}}}}
+    contract["paths"] = contract["paths"] | {"/v2/videos/tasks/{task_id}": item}
+    for name, content in (("old", contract), ("page", page)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    assert "Kept" in merge(tmp_path / "old.json", [tmp_path / "page.json"], only=False)

@@ -147,7 +147,7 @@ class Board:
             return None
         error: DuomiError | None = None
         if isinstance(verdict, Failure):
-            error = verdict.throw()
+            error = verdict.error
             if isinstance(error, AuthenticationError):
                 self._refusal = error
         else:

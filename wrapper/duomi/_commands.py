@@ -141,8 +141,8 @@ def demo(*, json: Json = False) -> None:
             f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'
         ) from error
     with simulated() as (client, task_ids):
-        job = _Job(client, task_ids, Target("demo", "replace"), Screen(json=json), ["duomi", "demo"], resumable=False)
-        job.endings.update(asyncio.run(_follow(job)))
+        job = _Job(client, task_ids, Target("demo", "replace"), Screen(json=json), ["duomi", "demo"])
+        asyncio.run(_follow(job))
         endings = [job.endings[task_id] for task_id in task_ids]
         job.screen.endings(endings)
     # One of its tasks fails, as tasks do; nothing else may.
@@ -173,7 +173,6 @@ class _Job:
     screen: Screen
     resume: list[str]
     only_finished: bool = False
-    resumable: bool = True
     endings: dict[str, Ending] = attrs.field(factory=dict)
 
 
@@ -195,16 +194,19 @@ def _wait(job: _Job) -> None:
 def _tell_how_to_resume(job: _Job, task_ids: list[str], what: str = "") -> None:
     if task_ids:
         words = [*job.resume, *(["--"] if any(i.startswith("-") for i in task_ids) else []), *task_ids]
-        job.screen.say(f"{what}the task{'s go' if len(task_ids) > 1 else ' goes'} on. To resume:\n{shlex.join(words)}")
+        say(f"{what}the task{'s go' if len(task_ids) > 1 else ' goes'} on. To resume:\n{shlex.join(words)}")
 
 
-async def _follow(job: _Job) -> dict[str, Ending]:
+async def _follow(job: _Job) -> None:
     several = asyncio.Semaphore(AT_ONCE)
-    with job.screen.bars(job.task_ids):
-        async with job.client, asyncio.TaskGroup() as group:
-            async for outcome in _outcomes(job):
-                group.create_task(_save(job, outcome, several))
-    return job.endings
+    try:
+        with job.screen.bars(job.task_ids):
+            async with job.client, asyncio.TaskGroup() as group:
+                async for outcome in _outcomes(job):
+                    group.create_task(_save(job, outcome, several))
+    except ExceptionGroup as errors:
+        # What ends all of them is one error, which the group wraps.
+        raise errors.exceptions[0] from None
 
 
 async def _outcomes(job: _Job) -> AsyncIterator[Outcome]:

@@ -29,7 +29,6 @@ def simulated() -> Generator[tuple[AsyncDuomi, list[str]]]:
     # The demo talks to this machine alone, so no proxy may stand between.
     for name in proxy_variables():
         del os.environ[name]
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     logging.getLogger("duomi").setLevel(logging.ERROR)
     with Simulator(SCRIPTS, api_key=KEY).serve() as base_url:
         yield AsyncDuomi(KEY, base_url=base_url, polling=Polling(interval=INTERVAL)), list(SCRIPTS)

@@ -18,7 +18,7 @@ from typing import IO, Any, Literal, TypeAlias, TypeVar
 import attrs
 import httpx
 
-from duomi._errors import DownloadError
+from duomi._errors import ConfigurationError, DownloadError
 from duomi._flow import RequestFlow, Send, Sleep, Surroundings
 from duomi._judge import PASSING_STATUSES, Problem, is_lasting, retry_after
 from duomi._policy import Retry
@@ -98,7 +98,7 @@ def download_flow(
     if task.is_failed or not task.videos:
         reason = f"failed: {task.message}" if task.is_failed else "has no video"
         raise DownloadError(f"task {task_id} {reason}")
-    directory = Path(target.directory)
+    directory = _folder(target.directory)
     paths = [directory / file_name(task_id, number) for number in range(1, len(task.videos) + 1)]
     yield from _on_disk(lambda: directory.mkdir(parents=True, exist_ok=True), directory, "", [])
     for path, video in zip(paths, task.videos, strict=True):
@@ -107,7 +107,7 @@ def download_flow(
     saved: list[str] = []
     urls = [video.url for video in task.videos]
     for number, path in enumerate(paths):
-        if target.existing == "keep" and path.exists():
+        if target.existing == "keep" and os.path.lexists(path):
             log.warning("%s is there already, and is kept", path)
             continue
         clip = _Clip(urls[number], path, target, saved)
@@ -291,6 +291,12 @@ def _on_disk(action: Callable[[], object], path: Path, url: str, saved: list[str
     if isinstance(error, OSError):
         what = "no space is left" if error.errno == errno.ENOSPC else f"cannot write: {error.strerror or error}"
         raise DownloadError(f"{path}: {what}", url, str(path), saved) from error
+
+
+def _folder(directory: object) -> Path:
+    if not isinstance(directory, str | os.PathLike) or "\0" in os.fspath(directory):
+        raise ConfigurationError(f"directory must be the path of a folder, not {directory!r}")
+    return Path(directory)
 
 
 def _parse(url: str, clip: _Clip) -> httpx.URL:

@@ -177,10 +177,6 @@ class Failure(NamedTuple):
 
     error: DuomiError
 
-    def throw(self) -> DuomiError:
-        """Return the error, to be raised."""
-        return self.error
-
 
 Verdict: TypeAlias = Again | Task | Failure
 
@@ -242,16 +238,16 @@ class Wait(NamedTuple):
     ) -> tuple[Memory, Verdict]:
         at = look.at - memory.began
         if not problem.passing:
-            return memory, Failure(problem.throw())
+            return memory, Failure(problem.raisable())
         if at >= self.look_by:
             ended = last is not None and last.is_finished
             return memory, self._empty(last, problem) if last and ended else self._timeout(last, problem)
         if not memory.seen and not self.patient:
-            return memory, Failure(problem.throw())
+            return memory, Failure(problem.raisable())
         since = look.asked_at - memory.began if memory.failing_since is None else memory.failing_since
         left = since + self.polling.outage - at
         if left <= 0:
-            return memory, Failure(problem.throw())
+            return memory, Failure(problem.raisable())
         asked = problem.retry_after
         pause = self._delay(memory, luck) if asked is None else min(asked, self.max_retry_after)
         return memory._replace(failing_since=since), self._again(at, min(pause, left))
@@ -296,7 +292,7 @@ def watch_flow(wait: Wait, ask: Callable[[Span], RequestFlow[Task]], around: Sur
             yield Show(verdict)
             return
         if isinstance(verdict, Failure):
-            raise verdict.throw()
+            raise verdict.error
         yield Sleep(verdict.seconds)
 
 

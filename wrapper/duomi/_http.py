@@ -89,7 +89,7 @@ def closed_meanwhile(client: httpx.Client | httpx.AsyncClient, error: RuntimeErr
 def unwrap(answer: T | Problem) -> T:
     """Return an answer, or raise what the problem is."""
     if isinstance(answer, Problem):
-        raise answer.throw()
+        raise answer.raisable()
     return answer
 
 

@@ -68,7 +68,7 @@ class Problem(NamedTuple):
             return False
         return not {429, 503}.isdisjoint({self.error.status_code, self.error.code})
 
-    def throw(self) -> DuomiError:
+    def raisable(self) -> DuomiError:
         """Return the error with its cause, to be raised; how the flow handed it over is nobody's business."""
         self.error.__cause__ = self.cause
         self.error.__suppress_context__ = True

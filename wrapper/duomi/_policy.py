@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 
 import attrs
@@ -11,10 +11,15 @@ from duomi._errors import ConfigurationError
 from duomi._schedule import adaptive_delay
 
 
+def is_seconds(value: object) -> bool:
+    """Tell whether a value is a number of seconds that ends, 0 or more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+
+
 def _seconds(_instance: object, attribute: attrs.Attribute[float], value: float | None) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if not is_seconds(value):
         raise ConfigurationError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
 
 

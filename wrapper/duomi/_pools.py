@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
 
 CONNECTIONS_PER_POOL: Final = 4
+_PROXY: Final = "the proxy that the environment names (HTTPS_PROXY, ALL_PROXY)"
 _LIMITS: Final = httpx.Limits(max_connections=CONNECTIONS_PER_POOL, max_keepalive_connections=CONNECTIONS_PER_POOL)
 
 
@@ -50,9 +51,11 @@ def make_client(make: Callable[..., ClientT], **options: Any) -> ClientT:
     """
     try:
         return make(cookies=NoCookies(), **options)
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        text = f"the proxy that the environment names (HTTPS_PROXY, ALL_PROXY) cannot be used: {error}"
-        raise ConfigurationError(text) from error
+    except httpx.InvalidURL:
+        # What it says may be a part of the proxy's password.
+        raise ConfigurationError(f"{_PROXY} is not a URL") from None
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(f"{_PROXY} cannot be used: {error}") from error
 
 
 class Pools(Generic[ClientT]):

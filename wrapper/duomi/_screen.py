@@ -138,10 +138,6 @@ class Screen:
         self._whole: TaskID | None = None
         self._hidden: deque[TaskID] = deque()
 
-    def say(self, text: str) -> None:
-        """Tell a person something that is no data."""
-        say(text)
-
     @contextmanager
     def bars(self, task_ids: Sequence[str]) -> Generator[None]:
         """Show a bar for each task, where stderr is a terminal; one for all, and those that go on, where it is low."""
@@ -205,7 +201,7 @@ class Screen:
         for line in task.deviations:
             self._print(Text(plain(line)), soft_wrap=True)
         if not task.deviations:
-            self.say(f"task {task.task_id} is as the contract has it")
+            say(f"task {task.task_id} is as the contract has it")
 
     def endings(self, endings: Sequence[Ending]) -> None:
         """Print how many tasks ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 import os
 from collections.abc import Generator
 from inspect import CO_COROUTINE
@@ -14,7 +14,7 @@ import httpx
 from duomi_api.contract import SERVER
 
 from duomi._errors import ConfigurationError
-from duomi._policy import Polling, Retry
+from duomi._policy import Polling, Retry, is_seconds
 from duomi._task import Task
 from duomi._version import __version__
 
@@ -64,7 +64,11 @@ class KeyAuth(httpx.Auth):
 
     def conceal_body(self, body: bytes) -> bytes:
         """Take the key out of an answer that sends it back; a shorter one may be a word of the answer's own."""
-        return body if len(self.__key) < SHORTEST_SECRET else body.replace(self.__key.encode("ascii"), b"***")
+        if len(self.__key) >= SHORTEST_SECRET:
+            in_json = json.dumps(self.__key)[1:-1]
+            for written in (self.__key, in_json, in_json.replace("/", "\\/")):
+                body = body.replace(written.encode("ascii"), b"***")
+        return body
 
 
 class Settings(NamedTuple):
@@ -87,7 +91,7 @@ class Settings(NamedTuple):
         Raises:
             ConfigurationError: one of them cannot be used.
         """
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        if not is_seconds(timeout) or timeout == 0:
             raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
         if not isinstance(retry, Retry):
             raise ConfigurationError(f"retry must be a duomi.Retry, not {retry!r}")
@@ -184,7 +188,7 @@ def check_timeout(timeout: float | None) -> float:
         ConfigurationError: it is negative, or no number.
     """
     if timeout is None:
-        return math.inf
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        return float("inf")
+    if not is_seconds(timeout):
         raise ConfigurationError(f"timeout must be a number of seconds, 0 or more, or None, not {timeout!r}")
     return float(timeout)

@@ -9,12 +9,13 @@ import duomi_api
 import httpx
 
 from duomi._errors import ConfigurationError
-from duomi._http import NOWHERE, AsyncDriver, Driver
+from duomi._http import NOWHERE, AsyncDriver, Caller, Driver
 from duomi._judge import Reply
 
 
-def _response(reply: Reply, request: httpx.Request) -> httpx.Response:
-    headers = reply.headers.copy()
+def _response(driver: Caller, reply: Reply, request: httpx.Request) -> httpx.Response:
+    conceal = driver.settings.auth.conceal
+    headers = httpx.Headers([(name, conceal(value)) for name, value in reply.headers.multi_items()])
     for name in ("content-encoding", "content-length", "transfer-encoding"):
         headers.pop(name, None)
     return httpx.Response(reply.status, headers=headers, content=reply.content, request=request)
@@ -30,7 +31,7 @@ class Shell(httpx.Client):
     def send(self, request: httpx.Request, **_options: Any) -> httpx.Response:
         """Send a request with the key, the retries and the time limits of the client."""
         request.read()
-        return _response(self._driver.call(self._driver.api_flow(request)), request)
+        return _response(self._driver, self._driver.call(self._driver.api_flow(request)), request)
 
 
 class AsyncShell(httpx.AsyncClient):
@@ -43,7 +44,7 @@ class AsyncShell(httpx.AsyncClient):
     async def send(self, request: httpx.Request, **_options: Any) -> httpx.Response:
         """Send a request with the key, the retries and the time limits of the client."""
         await request.aread()
-        return _response(await self._driver.call(self._driver.api_flow(request)), request)
+        return _response(self._driver, await self._driver.call(self._driver.api_flow(request)), request)
 
 
 @attrs.define

@@ -50,7 +50,7 @@ def board_of(
     polling = caller.settings.polling if polling is None else polling
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     longest = caller.settings.retry.max_retry_after
-    waits = [Wait(check_task_id(task_id), polling, limit, longest) for task_id in dict.fromkeys(task_ids)]
+    waits = [Wait(task_id, polling, limit, longest) for task_id in dict.fromkeys(map(check_task_id, task_ids))]
 
     def ask(task_id: str, span: Span) -> RequestFlow[Task]:
         result = yield from caller.task_flow(task_id)(span)

@@ -96,7 +96,7 @@ def register(
         if isinstance(verdict, Again):
             raise _rescheduled(self, task_id, remembered, verdict.seconds)
         if isinstance(verdict, Failure):
-            raise verdict.throw()
+            raise verdict.error
         return dict(settle(verdict).raw)
 
     registered: Task[..., dict[str, Any]] = wait_for_task
@@ -137,16 +137,19 @@ def _look(
     asked_at = time.time()
     longest = Retry().max_retry_after
     result: VideoTask | Problem
+    conceal: Callable[[str], str] = str
     try:
         with clients.lend() as client:
+            conceal = client._driver.settings.auth.conceal
             retry = client._driver.settings.retry
             longest = retry.max_retry_after
             # Bounded by the client's `timeout`, and cut short by no deadline.
             result = client._driver.drive(client._driver.task_flow(task_id, single_attempt(retry))(FOREVER))
     except Exception as error:
         # A client that cannot be made, a time limit of the worker's, its shutdown: trouble of one worker ends no wait.
-        told = error if isinstance(error, DuomiError) else APIConnectionError(f"the look was cut short: {error!r}")
-        result = Problem(told, passing=True, cause=error if told is not error else None)
+        text = conceal(repr(error))
+        told = error if isinstance(error, DuomiError) else APIConnectionError(f"the look was cut short: {text}")
+        result = Problem(told, passing=True, cause=error if told is not error and text == repr(error) else None)
     wait = Wait(task_id, polling, check_timeout(polling.timeout), longest, patient=True)
     look = Look(asked_at, time.time(), result)
     return wait.step(remembered, look, _last_seen(task_id, remembered), AROUND.luck())
@@ -156,8 +159,8 @@ def _last_seen(task_id: str, memory: Memory) -> VideoTask | None:
     """Return as much of the last task seen as travels: its state and progress."""
     if not memory.seen:
         return None
-    _, state, progress = memory.to_json()["seen"][-1]
-    payload = {"id": task_id, "state": state} | ({} if progress is None else {"progress": progress})
+    last = memory.seen[-1]
+    payload = {"id": task_id, "state": last.state} | ({} if last.progress is None else {"progress": last.progress})
     return VideoTask.from_payload(payload, task_id=task_id)
 
 
