@@ -31,7 +31,7 @@ from duomi import (
     TaskFailedError,
     TaskTimeoutError,
 )
-from duomi.celery import register
+from duomi.celery import _remembered, register
 from duomi.simulator import Script, Simulator
 from redis import Redis
 from werkzeug import Request, Response
@@ -476,6 +476,17 @@ def test_the_time_in_which_no_worker_was_there_does_not_count(
     assert Task.from_payload(result.get(60)).is_succeeded
 
 
+def test_a_memory_that_cannot_be_read_begins_anew() -> None:
+    """A message of whatever version ends no wait."""
+    before = time.time()
+
+    unreadable: list[dict[str, Any]] = [{"began": 1.0, "seen": 5}, {"seen": []}, {"began": 1.0, "seen": [[]]}]
+    for broken in unreadable:
+        remembered = _remembered(broken, None)
+        assert remembered.began >= before
+        assert remembered.seen == ()
+
+
 def test_waits_work_in_a_chord(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
     """What comes after several waits gets all of their payloads."""
     import clips
@@ -525,6 +536,9 @@ def test_a_wait_that_cannot_send_its_next_look_goes_back_into_the_queue(
     with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
         monkeypatch.setattr(app.amqp, "send_task_message", failing)
         payload = result.get(30)
+
+        with pytest.raises(NotFoundError):
+            task.delay("unknown").get(30)
     app.close()
 
     assert Task.from_payload(payload).is_succeeded

@@ -20,8 +20,19 @@ import httpx
 import pyte
 import pytest
 import typer
-from duomi import AsyncDuomi, Duomi, __version__, _commands
-from duomi._screen import Screen
+from duomi import (
+    AsyncDuomi,
+    DownloadError,
+    Duomi,
+    DuomiError,
+    EmptyResultError,
+    NotFoundError,
+    Outcome,
+    TaskTimeoutError,
+    __version__,
+    _commands,
+)
+from duomi._screen import Ending, Screen, _end
 from duomi.simulator import CLIP, Script, Simulator
 from faults import FaultServer, hang
 from harness import KEY
@@ -110,8 +121,10 @@ def test_json_has_one_object_a_line(tmp_path: Path, base_url: str) -> None:
 
 
 def test_the_demo_needs_nothing(tmp_path: Path) -> None:
-    """`duomi demo` shows a clip, a character and a failure, and leaves a playable clip."""
-    done = duomi(tmp_path, "http://127.0.0.1:1", "demo", key=None)
+    """`duomi demo` shows a clip, a character and a failure, leaves a playable clip, and heeds no proxy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+        done = duomi(tmp_path, "http://127.0.0.1:1", "demo", key=None)
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo/video-5dd1ef43.mp4").read_bytes() == CLIP.read_bytes()
@@ -176,6 +189,7 @@ def test_bars_on_a_terminal(tmp_path: Path, base_url: str) -> None:
     assert "refused" in shown.decode()
 
 
+@pytest.mark.slow
 def test_json_is_one_object_a_line(tmp_path: Path, base_url: str) -> None:
     """Every command speaks JSON, with the same keys."""
     for arguments in (["get", "video"], ["check", "character"], ["wait", "video", "failed"]):
@@ -198,6 +212,7 @@ def test_ids_come_from_stdin(tmp_path: Path, base_url: str) -> None:
         assert (b"no task ids" in error) == (code == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "command", "extra"), [("typer", "get", "cli"), ("pytest_httpserver", "demo", "simulator")]
 )
@@ -268,6 +283,7 @@ def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: s
     return process.wait(20), shown.decode()
 
 
+@pytest.mark.slow
 def test_no_color_means_none(tmp_path: Path, base_url: str) -> None:
     """With NO_COLOR set no colour is written, with bars all the same."""
     _, coloured = on_a_terminal(tmp_path, base_url, "wait", "video")
@@ -280,6 +296,7 @@ def test_no_color_means_none(tmp_path: Path, base_url: str) -> None:
     assert "━" in plain
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_keeps_a_line_a_task(tmp_path: Path, base_url: str) -> None:
     """Below 60 columns neither bar nor time is shown, and no line is broken."""
     screen, code = shown_on(tmp_path, base_url, ["wait", "video", "failed"], columns=36, lines=24)
@@ -289,6 +306,7 @@ def test_a_narrow_terminal_keeps_a_line_a_task(tmp_path: Path, base_url: str) ->
     assert any(re.fullmatch(r"failed +0% error 失\s?败\s*", line) for line in screen), screen
 
 
+@pytest.mark.slow
 def test_many_tasks_fit_on_a_low_terminal(tmp_path: Path) -> None:
     """With more tasks than lines there is a bar for all of them, and those that go on have theirs."""
     ids = [f"task-{number}" for number in range(40)]
@@ -311,6 +329,7 @@ def shown_on(folder: Path, base_url: str, arguments: list[str], *, columns: int,
     return [*above, *screen.display], code
 
 
+@pytest.mark.slow
 def test_the_command_that_resumes_works_as_printed(tmp_path: Path) -> None:
     """What is printed at Ctrl-C goes on with what was left, when it is pasted into a shell."""
     go_on = threading.Event()
@@ -338,6 +357,7 @@ def test_the_command_that_resumes_works_as_printed(tmp_path: Path) -> None:
     assert (tmp_path / "my clips/a b.mp4").read_bytes() == CLIP.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, shell: str) -> None:
     """`duomi --show-completion` writes what a shell sources, and the command answers what the shell then asks."""
@@ -354,6 +374,7 @@ def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, she
     assert "--timeout" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["get", "video"], ["wait", "video", "--json"], ["check", "character"]])
 def test_output_that_cannot_be_written_is_no_failed_task(tmp_path: Path, base_url: str, arguments: list[str]) -> None:
     """A full disk is exit 2 and a line, and a reader who has gone is exit 2 without one."""
@@ -370,6 +391,7 @@ def test_output_that_cannot_be_written_is_no_failed_task(tmp_path: Path, base_ur
     assert (process.returncode, error) == (2, b"")
 
 
+@pytest.mark.slow
 def test_an_output_without_chinese_has_its_numbers(tmp_path: Path, base_url: str) -> None:
     """Where stdout is ASCII the vendor's words come as escapes, and nothing breaks."""
     with pytest.MonkeyPatch.context() as patch:
@@ -380,6 +402,7 @@ def test_an_output_without_chinese_has_its_numbers(tmp_path: Path, base_url: str
     assert "pending \\u961f" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_demo_fails_where_it_cannot_save(tmp_path: Path) -> None:
     """Its own failed task is part of the show; a clip that is not saved is exit 5."""
     (tmp_path / "demo").touch()
@@ -387,6 +410,7 @@ def test_the_demo_fails_where_it_cannot_save(tmp_path: Path) -> None:
     assert duomi(tmp_path, "http://127.0.0.1:1", "demo", key=None).returncode == 5
 
 
+@pytest.mark.slow
 def test_an_error_is_an_object_for_a_program(tmp_path: Path, base_url: str) -> None:
     """With `--json` a refusal is an object on stdout from every command."""
     for command in ("get", "check", "wait", "download"):
@@ -394,6 +418,7 @@ def test_an_error_is_an_object_for_a_program(tmp_path: Path, base_url: str) -> N
         assert (done.returncode, json.loads(done.stdout)["error"]["type"]) == (3, "NotFoundError")
 
 
+@pytest.mark.slow
 def test_a_log_line_stands_above_the_bars(tmp_path: Path, base_url: str) -> None:
     """What is logged in the middle is seen on a terminal, too."""
     for _ in range(2):
@@ -403,6 +428,7 @@ def test_a_log_line_stands_above_the_bars(tmp_path: Path, base_url: str) -> None
     assert any("is there already, and is kept" in line for line in screen), screen
 
 
+@pytest.mark.slow
 def test_it_is_a_module_too_and_takes_short_help(tmp_path: Path, base_url: str) -> None:
     """`python -m duomi` is `duomi`, `-h` is `--help`, and a byte order mark before the first id is none of the id."""
     for arguments in (["-h"], ["wait", "-h"]):
@@ -415,6 +441,7 @@ def test_it_is_a_module_too_and_takes_short_help(tmp_path: Path, base_url: str) 
     assert (process.returncode, b"video" in out) == (0, True)
 
 
+@pytest.mark.slow
 def test_a_setting_that_cannot_be_used_is_one_line(tmp_path: Path, base_url: str) -> None:
     """A proxy that is none is exit 2 and a line, for one task and for many."""
     for command in ("get", "wait", "download"):
@@ -424,3 +451,17 @@ def test_a_setting_that_cannot_be_used_is_one_line(tmp_path: Path, base_url: str
         assert done.returncode == 2
         assert "the proxy that the environment names" in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (TaskTimeoutError("t"), "timed out"),
+        (EmptyResultError("t"), "empty"),
+        (DownloadError("t"), "not saved"),
+        (NotFoundError("t"), "refused"),
+    ],
+)
+def test_a_bar_that_ends_badly_says_so_in_a_word(error: DuomiError, word: str) -> None:
+    """Beside the bar stands how its task ended."""
+    assert _end(Ending(Outcome("t", None, error), [])) == word

@@ -258,8 +258,8 @@ def test_the_callers_own_client_is_used_and_left_open(server: Server) -> None:
     own.close()
 
 
-@pytest.mark.parametrize("key", ["", "  ", "a\nb", "schlüssel", "\x00"])
-def test_bad_keys_are_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("key", ["", "  ", "a\nb", "schlüssel", "\x00", b"bytes"])
+def test_bad_keys_are_refused(key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that cannot be a header is refused, and so is none."""
     monkeypatch.delenv("DUOMI_API_KEY", raising=False)
 

@@ -180,6 +180,7 @@ def test_there_are_fifty_changes() -> None:
     assert len(CHANGES) >= 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["field gone", "enum value added", "field added", "example"])
 def test_the_exit_code_is_the_worst_verdicts(tmp_path: Path, name: str) -> None:
     """The command prints a line for each change, the bump, and ends with the worst verdict's code."""

@@ -92,6 +92,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.slow
 def test_a_callback_is_a_hint(duomi_simulator: Simulator, tmp_path: Path) -> None:
     """The webhook of the documentation asks the API before it saves anything, and believes nobody who just posts."""
     with socket.socket() as free:

@@ -21,7 +21,7 @@ from duomi._flow import Surroundings
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
 from harness import KEY, TABLE_KINDS, Caller
 
-KINDS = ["sync", "asyncio", "trio"]
+KINDS = TABLE_KINDS
 CLIP = bytes(range(256)) * 2_000
 ETAG = '"one"'
 

@@ -60,7 +60,7 @@ CUT_GZIP = gzip.compress(BODY)[:-12]
 SHORT = 0.3
 DEEP = b"[" * 200_000
 
-KINDS = ["sync", "asyncio", "trio"]
+KINDS = TABLE_KINDS
 
 
 @attrs.frozen
@@ -309,6 +309,7 @@ def test_a_compressed_answer_is_read(kind: str, coding: str) -> None:
         assert Caller(kind, server.url)("get_task", ID).progress == 45
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_stays_flat(kind: str) -> None:
     """Neither an endless body nor a bomb makes the process grow by more than a few bodies' worth."""

@@ -21,6 +21,7 @@ def test_a_run_changes_nothing(checkout: Path) -> None:
     assert tree(checkout) == before
 
 
+@pytest.mark.slow
 def test_where_it_stands_makes_no_difference(checkout: Path, tmp_path: Path) -> None:
     """A temporary folder with a name that ruff passes over by itself, such as `venv`, changes no byte."""
     temporary = tmp_path / ".nox/venv"
@@ -33,6 +34,7 @@ def test_where_it_stands_makes_no_difference(checkout: Path, tmp_path: Path) -> 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
     """`--check` prints a diff and changes nothing; a plain run puts it right."""
     fresh = tree(checkout)
@@ -50,6 +52,7 @@ def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
     assert tree(checkout) == fresh
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [

@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -27,9 +28,9 @@ from duomi._board import Board, Entry, Rest
 from duomi._flow import Send, Span, Surroundings, Wait, request_flow
 from duomi._judge import Judge, Reply, read_task
 from faults import Exchange, FaultServer, Play, answer, hang
-from harness import KEY, QUICK
+from harness import KEY, QUICK, TABLE_KINDS
 
-KINDS = ["sync", "asyncio", "trio"]
+KINDS = TABLE_KINDS
 POLLING = Polling(interval=0.01, timeout=5.0)
 
 
@@ -130,6 +131,7 @@ def test_a_key_that_is_refused_ends_all(kind: str) -> None:
     assert len(api.looks) <= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_more_are_in_flight_than_allowed(kind: str) -> None:
     """`max_in_flight` bounds what the server sees at once; the sync client has at most 16 threads."""
@@ -159,9 +161,11 @@ def test_a_retry_after_pauses_all(kind: str, status: int) -> None:
     (told,) = refused
     assert len(outcomes) == 40
     assert all(outcome.error is None for outcome in outcomes)
-    assert not [at for at in api.at if told + 0.15 < at < told + 0.55]
-    resumed = [at for at in api.at if at >= told + 0.55]
-    assert sum(at < resumed[0] + 0.008 for at in resumed) <= 2
+    arrivals = sorted(api.at)
+    pause, resumed = max((later - at, later) for at, later in pairwise(arrivals) if later > told)
+    second = next(at for at in arrivals if at > resumed)
+    assert pause >= 0.5
+    assert second - resumed >= api.takes * 0.9
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -45,13 +45,15 @@ def test_an_outage(duomi_simulator):
 """
 
 
-def test_a_project_of_its_own_has_the_fixture(pytester: pytest.Pytester) -> None:
-    """Whoever installs the extra may ask for `duomi_simulator`, and `Duomi()` then needs no settings."""
+def test_a_project_of_its_own_has_the_fixture(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever installs the extra may ask for `duomi_simulator`, and `Duomi()` then needs no settings, proxy or not."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     pytester.makepyfile(PROJECT)
 
     pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error").assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_the_fixture_names_its_extra(pytester: pytest.Pytester) -> None:
     """Without the extra the test fails, and says what to install; tests that do not ask for it are not disturbed."""
     pytester.makeconftest("import sys; sys.modules['pytest_httpserver'] = None")

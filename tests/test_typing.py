@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import duomi
+import pytest
 
 
+@pytest.mark.slow
 def test_every_public_type_is_known() -> None:
     """A strict type checker knows the type of everything that `duomi` exports, its parts and their parts."""
     command = [str(Path(sys.executable).parent / "basedpyright"), "--verifytypes", "duomi", "--ignoreexternal"]

@@ -40,7 +40,7 @@ from faults import Exchange, FaultServer, Play, answer, compressed, half, hang, 
 from harness import KEY, POLLING, TABLE_KINDS, Caller, payload
 
 ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
-KINDS = ["sync", "asyncio", "trio"]
+KINDS = TABLE_KINDS
 GOOD, DONE = answer(200, payload("running")), answer(200, payload("succeeded"))
 EMPTY = answer(200, payload("succeeded-without-url"))
 PENDING = answer(200, payload("pending"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-import io
 import logging
 import os
 import shlex
@@ -248,9 +248,9 @@ def run() -> None:
     """Run one command, and exit with its code."""
     logging.getLogger("duomi").addHandler(_Handler())
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # What a terminal or a file cannot take is written as its number, rather than not at all.
-            stream.reconfigure(errors="backslashreplace")
+        # What a terminal or a file cannot take is written as its number, rather than not at all.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue]
     try:
         app(prog_name="duomi")
     except DuomiError as error:

@@ -108,10 +108,8 @@ def _columns(width: int) -> list[ProgressColumn]:
 def _end(ending: Ending) -> str:
     """Return in a word or two how a task ended that did not end well."""
     match ending.outcome.error:
-        case TaskTimeoutError():
+        case TaskTimeoutError() | TaskStalledError():
             return "timed out"
-        case TaskStalledError():
-            return "stalled"
         case EmptyResultError():
             return "empty"
         case DownloadError():
