@@ -438,7 +438,7 @@ def test_the_shell_itself_reaches_nobody() -> None:
         httpx.Client(transport=NOWHERE).get("https://duomiapi.com/")
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks://127.0.0.1:1"])
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks://127.0.0.1:1", "http://me:s3c/ret@h:1"])
 def test_a_proxy_that_cannot_be_used_is_a_setting(proxy: str, call: Caller, server: Server, tmp_path: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """A SOCKS proxy without its package, or of a scheme that is none, is named, for tasks and for clips."""
@@ -446,8 +446,9 @@ def test_a_proxy_that_cannot_be_used_is_a_setting(proxy: str, call: Caller, serv
     task = call("get_task", ID)
     monkeypatch.setenv("ALL_PROXY", proxy)
 
-    with pytest.raises(ConfigurationError, match="HTTPS_PROXY, ALL_PROXY"):
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY, ALL_PROXY") as caught:
         call("get_task", ID)
+    assert "s3c" not in str(caught.value)
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY, ALL_PROXY"):
         call("download", task, tmp_path)
 
