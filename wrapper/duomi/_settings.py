@@ -43,6 +43,9 @@ class KeyAuth(httpx.Auth):
         if not (key.isascii() and key.isprintable()):
             raise ConfigurationError("the API key has characters that are not printable ASCII")
         self.__key = key
+        in_json = json.dumps(key)[1:-1]
+        forms = {key, in_json, in_json.replace("/", "\\/")} if len(key) >= SHORTEST_SECRET else set[str]()
+        self.__written = tuple(form.encode("ascii") for form in forms)
 
     def __repr__(self) -> str:
         return "KeyAuth('***')"
@@ -64,10 +67,8 @@ class KeyAuth(httpx.Auth):
 
     def conceal_body(self, body: bytes) -> bytes:
         """Take the key out of an answer that sends it back; a shorter one may be a word of the answer's own."""
-        if len(self.__key) >= SHORTEST_SECRET:
-            in_json = json.dumps(self.__key)[1:-1]
-            for written in (self.__key, in_json, in_json.replace("/", "\\/")):
-                body = body.replace(written.encode("ascii"), b"***")
+        for written in self.__written:
+            body = body.replace(written, b"***")
         return body
 
 

@@ -53,12 +53,15 @@ def board_of(
     waits = [Wait(task_id, polling, limit, longest) for task_id in dict.fromkeys(map(check_task_id, task_ids))]
 
     def ask(task_id: str, span: Span) -> RequestFlow[Task]:
-        result = yield from caller.task_flow(task_id)(span)
+        return caller.task_flow(task_id)(span)
+
+    def ask_and_tell(task_id: str, span: Span) -> RequestFlow[Task]:
+        result = yield from ask(task_id, span)
         if on_look is not None and isinstance(result, Task):
             on_look(result)
         return result
 
-    return Board(waits, ask, AROUND, max_in_flight)
+    return Board(waits, ask if on_look is None else ask_and_tell, AROUND, max_in_flight)
 
 
 class Completed(Iterator[Outcome]):
