@@ -108,7 +108,7 @@ def test_each_error_is_what_wait_would_raise(kind: str) -> None:
     }
 
     with FaultServer([Api(lambda task_id, _look: plays[task_id])]) as server:
-        outcomes = {o.task_id: o for o in collect(kind, server.url, plays, timeout=0.7)}
+        outcomes = {o.task_id: o for o in collect(kind, server.url, plays, timeout=2.0)}
 
     kinds = {name: type(outcome.error).__name__ for name, outcome in outcomes.items()}
     assert kinds == {"failed": "TaskFailedError", "unknown": "NotFoundError", "empty": "EmptyResultError",
