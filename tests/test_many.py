@@ -191,6 +191,7 @@ def test_leaving_the_block_stops_everything(kind: str) -> None:
             async with client.as_completed(map(str, range(50))) as outcomes:
                 async for _ in outcomes:
                     break
+            await anyio.sleep(1.0)  # what was under way arrives
             count.append(len(api.at))
             await anyio.sleep(0.2)
 
@@ -200,7 +201,7 @@ def test_leaving_the_block_stops_everything(kind: str) -> None:
             with Duomi(KEY, base_url=server.url, polling=POLLING) as client:
                 with client.as_completed(map(str, range(50))) as outcomes:
                     next(outcomes)
-                time.sleep(0.1)
+                time.sleep(1.0)  # what was under way arrives
                 count.append(len(api.at))
                 time.sleep(0.2)
                 assert list(outcomes) == []
