@@ -46,7 +46,7 @@ def shown(arguments: list[str], base_url: str, folder: str) -> list[Text]:
     environment = os.environ | {"DUOMI_API_KEY": "sk-simulated", "DUOMI_BASE_URL": base_url, "TERM": "xterm-256color"}
     environment |= {"COLUMNS": str(COLUMNS), "LINES": "30", "NO_PROXY": "127.0.0.1"}
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "duomi.cli", *arguments]
+    command = [sys.executable, "-m", "duomi", *arguments]
     process = subprocess.Popen(command, env=environment, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     screen = pyte.Screen(COLUMNS, 30)

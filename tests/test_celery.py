@@ -213,8 +213,11 @@ def test_no_wait_is_lost_as_workers_are_killed(
         for task_id in [*good, *bad]
     }
 
-    for worker, looks in ((crew[0], 300), (crew[1], 600)):
-        until(lambda looks=looks: sum(map(simulator.looks, good)) > looks)  # type: ignore[misc]
+    def looked(times: int) -> Callable[[], bool]:
+        return lambda: sum(map(simulator.looks, good)) > times
+
+    for worker, times in ((crew[0], 300), (crew[1], 600)):
+        until(looked(times))
         workers.freeze(worker, lambda: are_noted(broker, results))
         workers.kill(worker)
     workers.start("-c", "2")

@@ -56,7 +56,7 @@ def base_url() -> Iterator[str]:
 def duomi(folder: Path, base_url: str, *arguments: str, key: str | None = KEY) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k != "DUOMI_API_KEY"} | {"DUOMI_BASE_URL": base_url}
     environment |= {} if key is None else {"DUOMI_API_KEY": key}
-    command = [sys.executable, "-m", "duomi.cli", *arguments]
+    command = [sys.executable, "-m", "duomi", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -173,20 +173,29 @@ def test_ctrl_c_in_a_single_call(tmp_path: Path) -> None:
     assert b"Traceback" not in error
 
 
-def test_bars_on_a_terminal(tmp_path: Path, base_url: str) -> None:
-    """On a terminal there is a bar for each task, and a table."""
+def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run the command on a terminal of its own, and return its code and what it wrote."""
     ours, theirs = pty.openpty()
-    process = start(tmp_path, base_url, "wait", "video", "failed", stdin=theirs, stdout=theirs, stderr=theirs)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        process = start(folder, base_url, *arguments, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):
         while piece := os.read(ours, 65_536):
             shown += piece
     os.close(ours)
+    return process.wait(20), shown.decode()
 
-    assert process.wait(20) == 1
-    assert "━" in shown.decode()
-    assert "refused" in shown.decode()
+
+def test_bars_on_a_terminal(tmp_path: Path, base_url: str) -> None:
+    """On a terminal there is a bar for each task, and a table."""
+    code, shown = on_a_terminal(tmp_path, base_url, "wait", "video", "failed")
+
+    assert code == 1
+    assert "━" in shown
+    assert "refused" in shown
 
 
 @pytest.mark.slow
@@ -265,22 +274,6 @@ def test_ctrl_c_after_the_last_end_has_nothing_to_resume(
 
     assert caught.value.exit_code == 130
     assert "resume" not in capsys.readouterr().err
-
-
-def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the command on a terminal of its own, and return its code and what it wrote."""
-    ours, theirs = pty.openpty()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        process = start(folder, base_url, *arguments, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):
-        while piece := os.read(ours, 65_536):
-            shown += piece
-    os.close(ours)
-    return process.wait(20), shown.decode()
 
 
 @pytest.mark.slow

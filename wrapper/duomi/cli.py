@@ -16,7 +16,3 @@ def main() -> None:
         print(f'duomi: {error.name} is missing; install the extra: pip install "duomi[cli]"', file=sys.stderr)
         sys.exit(2)
     run()
-
-
-if __name__ == "__main__":
-    main()
