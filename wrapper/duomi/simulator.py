@@ -53,6 +53,13 @@ class Script:
     message: str = ""
 
 
+class _Server(HTTPServer):
+    def thread_target(self) -> None:
+        """Look often whether to stop: every test that serves waits for that at its end, half a second otherwise."""
+        assert self.server is not None  # noqa: S101  (as `start` has it)
+        self.server.serve_forever(poll_interval=0.01)
+
+
 class Simulator:
     """Answers like the live API.
 
@@ -85,7 +92,7 @@ class Simulator:
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
         """Serve until the block is left, and yield the base URL; port 0 is any that is free."""
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        server = HTTPServer(host=host, port=port, threaded=True)
+        server = _Server(host=host, port=port, threaded=True)
         server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self.respond)
         with server:
             self.base_url = server.url_for("").rstrip("/")
