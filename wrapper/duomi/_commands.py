@@ -79,7 +79,7 @@ def _get(screen: Screen, task_id: str) -> Task:
             return client.get_task(task_id)
         except DuomiError as error:
             if screen.json:
-                screen.endings([Ending(Outcome(task_id, None, error), [])])
+                screen.object(Ending(Outcome(task_id, None, error), []))
             raise
 
 

@@ -129,9 +129,9 @@ class Screen:
         self._err = _STDERR
         if not self._out.is_terminal:
             self._out.width = _WIDE
-        self._progress = Progress(
-            *_columns(self._err.width), console=self._err, disable=not self._err.is_terminal, expand=True
-        )
+        # Objects are printed as tasks end, and on one terminal they and the bars would write over each other.
+        alone = self._err.is_terminal and not (json and self._out.is_terminal)
+        self._progress = Progress(*_columns(self._err.width), console=self._err, disable=not alone, expand=True)
         self._bars: dict[str, TaskID] = {}
         self._whole: TaskID | None = None
         self._hidden: deque[TaskID] = deque()
@@ -155,7 +155,7 @@ class Screen:
         self._progress.update(self._bars[task.task_id], completed=task.progress or 0, state=_label(task))
 
     def end(self, ending: Ending) -> None:
-        """Fill or stop the bar of a task that is done."""
+        """Fill or stop the bar of a task that is done; with `json`, print it."""
         bar = self._bars[ending.outcome.task_id]
         error = ending.outcome.error
         if error is None:
@@ -168,11 +168,13 @@ class Screen:
             self._progress.update(bar, visible=False)
             if self._hidden:
                 self._progress.update(self._hidden.popleft(), visible=True)
+        if self.json:
+            self.object(ending)
 
     def task(self, task: Task) -> None:
         """Print one task."""
         if self.json:
-            self._object(Ending(Outcome(task.task_id, task, None), []))
+            self.object(Ending(Outcome(task.task_id, task, None), []))
             return
         table = Table.grid(padding=(0, 2))
         progress = "" if task.progress is None else f"{task.progress}%"
@@ -194,7 +196,7 @@ class Screen:
     def deviations(self, task: Task) -> None:
         """Print where a task deviates from the contract."""
         if self.json:
-            self._object(Ending(Outcome(task.task_id, task, None), []), deviations=list(task.deviations))
+            self.object(Ending(Outcome(task.task_id, task, None), []), deviations=list(task.deviations))
             return
         for line in task.deviations:
             self._print(Text(plain(line)), soft_wrap=True)
@@ -202,12 +204,8 @@ class Screen:
             say(f"task {task.task_id} is as the contract has it")
 
     def endings(self, endings: Sequence[Ending]) -> None:
-        """Print how many tasks ended."""
-        if self.json:
-            for ending in endings:
-                self._object(ending)
-            return
-        if not endings:
+        """Print a table of how many tasks ended, those with `json` aside, which are printed already."""
+        if self.json or not endings:
             return
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for name in ("task", "state", "result"):
@@ -219,7 +217,8 @@ class Screen:
             table.add_row(Text(plain(ending.outcome.task_id)), Text(state, style=style), Text(plain(_result(ending))))
         self._print(table)
 
-    def _object(self, ending: Ending, **more: object) -> None:
+    def object(self, ending: Ending, **more: Any) -> None:
+        """Print an ending as a JSON object, in one line."""
         task, error = ending.outcome.task, ending.outcome.error
         values: dict[str, Any] = {
             "id": ending.outcome.task_id,
