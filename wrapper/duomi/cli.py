@@ -12,6 +12,8 @@ def main() -> None:
         return
     try:
         from duomi._commands import run  # noqa: PLC0415  (typer and rich are an extra)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ModuleNotFoundError as error:
         print(f'duomi: {error.name} is missing; install the extra: pip install "duomi[cli]"', file=sys.stderr)
         sys.exit(2)
