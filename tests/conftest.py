@@ -30,8 +30,16 @@ def call(request: pytest.FixtureRequest, server: Server) -> Caller:
 
 
 @pytest.fixture(scope="session")
-def authority() -> Authority:
-    return Authority()
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority") / "ca.pem")
+
+
+@pytest.fixture(autouse=True)
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Authority:
+    """Trust the tests' own authority: to read the certificates of all public ones takes longer than most tests."""
+    if "index" not in request.keywords:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    return authority
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import json
 import socket
 import ssl
 import struct
 import threading
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -140,8 +140,11 @@ def endless(first: bytes, piece: bytes) -> Play:
 
 
 def bomb(megabytes: int) -> bytes:
-    """Return a gzip body of a few kilobytes that inflates to so many megabytes."""
-    return gzip.compress(bytes(megabytes * 1024 * 1024), 9)
+    """Return a gzip body, a thousandth as long, that inflates to so many megabytes, and does not end."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    start = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
+    megabyte = packer.compress(bytes(1024 * 1024)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return start + megabyte * megabytes
 
 
 class FaultServer:
@@ -229,14 +232,13 @@ class FaultServer:
 class Authority:
     """A certificate authority of the tests' own: a server's context for a host, and the file that trusts it."""
 
+    file: Path
     ca: trustme.CA = attrs.field(factory=trustme.CA)
+
+    def __attrs_post_init__(self) -> None:
+        self.ca.cert_pem.write_to_path(str(self.file))
 
     def server(self, host: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.ca.issue_cert(host).configure_cert(context)
         return context
-
-    def file(self, folder: Path) -> str:
-        path = folder / "ca.pem"
-        self.ca.cert_pem.write_to_path(path)
-        return str(path)

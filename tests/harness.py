@@ -24,6 +24,14 @@ POLLING = Polling(interval=0.01, timeout=5.0)
 PAYLOADS = Path(__file__).parent / "payloads"
 
 
+def until(true: Callable[[], object], limit: float = 60.0) -> None:
+    """Wait until something holds, `limit` seconds at most."""
+    ends_at = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < ends_at, "it never came"
+        time.sleep(0.02)
+
+
 def payload(name: str) -> Any:
     """Return one of the re-typed answers of the live API."""
     return json.loads((PAYLOADS / f"{name}.json").read_text(encoding="utf-8"))

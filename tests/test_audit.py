@@ -38,6 +38,7 @@ def test_the_workflows_are_valid() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.index
 def test_pip_audit_finds_nothing() -> None:
     """No pinned dependency has a known vulnerability, as far as the index can be asked."""
     done = run("pip-audit", "--disable-pip", "--require-hashes", "-r", "requirements/dev.txt", "-f", "json")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from contract import commands
 from contract import document as documents
 from contract.facts import of_document
 from contract.verdict import EXIT_CODES, changes
@@ -213,16 +214,18 @@ def test_the_exit_code_is_the_worst_verdicts(tmp_path: Path, name: str) -> None:
         ("x\n```yaml\na: 1\n```\n```yaml\nb: 1\n```\n", "2 fenced"),
     ],
 )  # fmt: skip
-def test_what_is_no_contract_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_no_contract_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
     """A document that cannot be compared is exit 1 and one line."""
     (tmp_path / "new").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "contract", "diff", str(ROOT / "openapi.yaml"), str(tmp_path / "new")]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    code = commands.run(["diff", str(ROOT / "openapi.yaml"), str(tmp_path / "new")])
 
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
+    error = capsys.readouterr().err
+    assert code == 1
+    assert len(error.splitlines()) == 1
+    assert said in error
 
 
 def body_of(doc: Doc, **more: Any) -> None:

@@ -208,12 +208,11 @@ def test_a_fresh_url_that_is_stale_too_is_told(tmp_path: Path, kind: str) -> Non
     assert [exchange.path for exchange in server.heads] == ["/1.mp4", "/v1/videos/tasks/t", "/2.mp4"]
 
 
-def test_a_redirect_never_leaves_https(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirect_never_leaves_https(tmp_path: Path, trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """From https to http would be a step down."""
-    monkeypatch.setenv("SSL_CERT_FILE", authority.file(tmp_path))
     downgrade = answer(302, b"", location="http://127.0.0.1:1/clip.mp4")
 
-    with FaultServer([downgrade], tls=authority.server("127.0.0.1")) as server:
+    with FaultServer([downgrade], tls=trusted.server("127.0.0.1")) as server:
         with pytest.raises(DownloadError, match="from https to http"):
             Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path / "new")
         monkeypatch.delenv("SSL_CERT_FILE")

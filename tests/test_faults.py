@@ -161,12 +161,6 @@ FAULTS: dict[str, Fault] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def trusted(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    monkeypatch.setenv("SSL_CERT_FILE", authority.file(tmp_path))
-    return authority
-
-
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", TABLE_KINDS)
 @pytest.mark.parametrize("name", FAULTS)

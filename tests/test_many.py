@@ -7,7 +7,6 @@ import gc
 import threading
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -28,7 +27,7 @@ from duomi._board import Board, Entry, Rest
 from duomi._flow import Send, Span, Surroundings, Wait, request_flow
 from duomi._judge import Judge, Reply, read_task
 from faults import Exchange, FaultServer, Play, answer, hang
-from harness import KEY, QUICK, TABLE_KINDS
+from harness import KEY, QUICK, TABLE_KINDS, until
 
 KINDS = TABLE_KINDS
 POLLING = Polling(interval=0.01, timeout=5.0)
@@ -39,11 +38,16 @@ def done(task_id: str) -> dict[str, Any]:
 
 
 class Api:
-    """Answers for a task as a function of its id and the number of the look says, and counts who asks at once."""
+    """Answers for a task as a function of its id and the number of the look says, and counts who asks at once.
 
-    def __init__(self, answer_for: Callable[[str, int], Play], takes: float = 0.0) -> None:
+    Nobody has an answer before `gathers` ask at once, and then `takes` seconds later.
+    """
+
+    def __init__(self, answer_for: Callable[[str, int], Play], takes: float = 0.0, gathers: int = 0) -> None:
         self.answer_for = answer_for
         self.takes = takes
+        self.gathers = gathers
+        self.gathered = asyncio.Event()
         self.looks: dict[str, int] = {}
         self.at: list[float] = []
         self.now = self.most = 0
@@ -54,7 +58,10 @@ class Api:
         self.at.append(time.monotonic())
         self.now += 1
         self.most = max(self.most, self.now)
+        if self.now >= self.gathers:
+            self.gathered.set()
         try:
+            await asyncio.wait_for(self.gathered.wait(), 20)
             await asyncio.sleep(self.takes)
             return await self.answer_for(task_id, look)(exchange)
         finally:
@@ -136,7 +143,7 @@ def test_a_key_that_is_refused_ends_all(kind: str) -> None:
 def test_no_more_are_in_flight_than_allowed(kind: str) -> None:
     """`max_in_flight` bounds what the server sees at once; the sync client has at most 16 threads."""
     for allowed, expected in ((3, 3), (64, 16 if kind == "sync" else 64)):
-        api = Api(after(1), takes=0.05)
+        api = Api(after(1), takes=0.05, gathers=expected)
         with FaultServer([api]) as server:
             collect(kind, server.url, map(str, range(80)), max_in_flight=allowed)
         assert api.most == expected
@@ -151,21 +158,20 @@ def test_a_retry_after_pauses_all(kind: str, status: int) -> None:
     def play(task_id: str, look: int) -> Play:
         if not refused and look == 2:
             refused.append(time.monotonic())
-            return answer(status, {}, retry_after="0.6")
+            return answer(status, {}, retry_after="1")
         return after(3)(task_id, look)
 
     api = Api(play, takes=0.01)
     with FaultServer([api]) as server:
-        outcomes = collect(kind, server.url, map(str, range(40)), options={"retry": Retry(attempts=1)})
+        options = {"retry": Retry(attempts=1)}
+        outcomes = collect(kind, server.url, map(str, range(40)), options=options, max_in_flight=8)
 
     (told,) = refused
     assert len(outcomes) == 40
     assert all(outcome.error is None for outcome in outcomes)
-    arrivals = sorted(api.at)
-    pause, resumed = max((later - at, later) for at, later in pairwise(arrivals) if later > told)
-    second = next(at for at in arrivals if at > resumed)
-    assert pause >= 0.5
-    assert second - resumed >= api.takes * 0.9
+    assert not any(told + 0.5 < at < told + 1.0 for at in api.at)
+    first, second, *_ = sorted(at for at in api.at if at >= told + 1.0)
+    assert second - first >= api.takes * 0.9
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -221,11 +227,8 @@ def test_an_iterator_that_is_dropped_stops_its_threads() -> None:
         thread.join()
         del outcomes, thread
         gc.collect()
-        deadline = time.monotonic() + 5
-        while any(t.name == "duomi" for t in threading.enumerate()) and time.monotonic() < deadline:
-            time.sleep(0.01)
 
-    assert not any(t.name == "duomi" for t in threading.enumerate())
+        until(lambda: not any(thread.name == "duomi" for thread in threading.enumerate()))
 
 
 def test_asyncio_needs_no_block() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.index]
+
 ROOT = Path(__file__).parent.parent
 SMOKE = """
 import duomi, duomi_api, importlib.resources
@@ -21,13 +23,11 @@ assert "site-packages" in duomi.__file__ and "site-packages" in duomi_api.__file
 """
 
 
-@pytest.mark.slow
 def test_what_is_built_can_be_released() -> None:
     """Two builds have the same bytes, the sdist makes the same wheel, and the changelog tells of this version."""
     subprocess.run(["nox", "-s", "build"], cwd=ROOT, check=True)
 
 
-@pytest.mark.slow
 def test_the_wheel_works_outside_of_the_checkout(tmp_path: Path) -> None:
     """A fresh environment with the wheel alone imports both packages, reads a task, and knows its version."""
     run = subprocess.run

@@ -37,7 +37,7 @@ from duomi import (
 )
 from duomi import _task as tasks
 from faults import Exchange, FaultServer, Play, answer, compressed, half, hang, head, raw, then_hang
-from harness import KEY, POLLING, TABLE_KINDS, Caller, payload
+from harness import KEY, POLLING, TABLE_KINDS, Caller, payload, until
 
 ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
 KINDS = TABLE_KINDS
@@ -63,13 +63,13 @@ class Wait:
     within: float = 5.0
     seen: int | None = None
     requests: int | None = None
-    timeout: float = 0.1
+    timeout: float = 30.0
 
 
 DEADLINE = Polling(interval=0.01, timeout=0.7)
 
 WAITS: dict[str, Wait] = {
-    "every trouble in a row": Wait([GOOD, *TROUBLES, GOOD, *TROUBLES, DONE], None),
+    "every trouble in a row": Wait([GOOD, *TROUBLES, GOOD, *TROUBLES, DONE], None, timeout=0.2),
     "an outage that lasts": Wait([GOOD, RESET], APIConnectionError, Polling(interval=0.01, outage=0.3), within=0.9),
     "an outage of 503": Wait([GOOD, answer(503, {})], ServerError, Polling(interval=0.01, outage=0.3), within=0.9),
     "an outage of pages": Wait([GOOD, answer(200, b"<html>")], APIResponseError, Polling(interval=0.01, outage=0.3), within=0.9),
@@ -80,10 +80,10 @@ WAITS: dict[str, Wait] = {
     "an envelope 404 in the middle": Wait([GOOD, answer(200, {"code": 404})], NotFoundError, requests=2),
     "a failed task": Wait([GOOD, answer(200, payload("error-data-null"))], TaskFailedError, requests=2),
     "the deadline while running": Wait([GOOD], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
-    "the deadline in the middle of a request": Wait([GOOD, hang], TaskTimeoutError, DEADLINE, within=1.2, seen=45, timeout=30.0),
-    "the deadline in the first request": Wait([hang], TaskTimeoutError, DEADLINE, within=1.2, timeout=30.0),
+    "the deadline in the middle of a request": Wait([GOOD, hang], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "the deadline in the first request": Wait([hang], TaskTimeoutError, DEADLINE, within=1.2),
     "the deadline in the middle of a body": Wait([GOOD, then_hang(head(200, {"content-length": "9"}))], TaskTimeoutError,
-                                                 DEADLINE, within=1.2, seen=45, timeout=30.0),
+                                                 DEADLINE, within=1.2, seen=45),
     "the deadline in a back-off": Wait([GOOD, answer(503, {})], TaskTimeoutError, DEADLINE, Retry(attempts=9, backoff=60.0, max_backoff=60.0),
                                        within=1.2, seen=45),
     "the deadline in a Retry-After": Wait([GOOD, answer(429, {}, retry_after="50")], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
@@ -209,11 +209,7 @@ def test_ctrl_c_leaves_nothing_open(plays: list[Play], interval: float) -> None:
 
 
 def wait_until_closed(server: FaultServer) -> None:
-    deadline = time.monotonic() + 5
-    while server.open_connections and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-    assert server.open_connections == 0
+    until(lambda: server.open_connections == 0)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
