@@ -32,6 +32,7 @@ from duomi import (
     _commands,
 )
 from duomi._screen import Ending, Screen, _end
+from duomi.cli import main
 from duomi.simulator import CLIP, Script, Simulator
 from faults import FaultServer, hang
 from harness import KEY, until
@@ -175,6 +176,24 @@ def test_ctrl_c_in_a_single_call(tmp_path: Path) -> None:
 
     assert process.returncode == 130
     assert b"Traceback" not in error
+
+
+def test_ctrl_c_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted before it has begun, it ends with 130 as well."""
+
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "duomi._commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "duomi._commands")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    monkeypatch.setattr(sys, "argv", ["duomi", "get", "x"])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 130
 
 
 def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: str) -> tuple[int, str]:
