@@ -26,7 +26,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 PROMISES = [
     "test_client", "test_download", "test_flow", "test_fuzz", "test_many", "test_payloads", "test_plugin",
 ]  # fmt: skip
-TOOLS = ["hypothesis", "pytest", "pytest-xdist", "trio", "trustme"]
+TOOLS = ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "trio", "trustme"]
 
 
 def digest(path: Path) -> str:
