@@ -56,8 +56,8 @@ class Script:
 class _Server(HTTPServer):
     def thread_target(self) -> None:
         """Look often whether to stop: every test that serves waits for that at its end, half a second otherwise."""
-        assert self.server is not None  # noqa: S101  (as `start` has it)
-        self.server.serve_forever(poll_interval=0.01)
+        server: Any = self.server  # `start` has just made it
+        server.serve_forever(poll_interval=0.01)
 
 
 class Simulator:
