@@ -193,8 +193,9 @@ class FaultServer:
 
     async def _stop(self) -> None:
         self._server.close()
-        for writer in self._open.values():
+        for task, writer in self._open.items():
             writer.transport.abort()
+            task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -20,7 +20,7 @@ from werkzeug import Request, Response
 TABLE_KINDS = ["sync", "asyncio", pytest.param("trio", marks=pytest.mark.slow)]
 KEY = "sk-test-0123456789"
 QUICK = Retry(backoff=0.0)
-POLLING = Polling(interval=0.01, timeout=5.0)
+POLLING = Polling(interval=0.01, timeout=60.0)
 PAYLOADS = Path(__file__).parent / "payloads"
 
 

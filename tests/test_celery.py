@@ -407,7 +407,7 @@ def test_trouble_before_and_after_the_first_good_answer_is_outlasted(
 def test_trouble_of_a_worker_ends_no_wait(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker without a key, a soft time limit, and a cold shutdown in the middle of a look leave the wait to others."""
+    """A worker without a key, and one with a soft time limit, leave the wait to others."""
     hold = threading.Event()
 
     def slowly(_request: Request) -> None:
@@ -418,11 +418,13 @@ def test_trouble_of_a_worker_ends_no_wait(
     keyless = workers.start("-P", "solo")
     result = waiting().delay("one")
     until(lambda: "retry: Retry in" in workers.said(0))
+    workers.freeze(keyless, lambda: messages(broker))
     workers.kill(keyless)
     monkeypatch.setenv("DUOMI_API_KEY", KEY)
     hasty = workers.start("-c", "1", "--soft-time-limit", "1")
     until(lambda: "Soft time limit" in workers.said(1))
     until(lambda: "retry: Retry in" in workers.said(1))
+    workers.freeze(hasty, lambda: messages(broker))
     workers.kill(hasty)
     simulator.answer = None
     workers.start("-P", "threads")

@@ -27,10 +27,9 @@ from duomi._board import Board, Entry, Rest
 from duomi._flow import Send, Span, Surroundings, Wait, request_flow
 from duomi._judge import Judge, Reply, read_task
 from faults import Exchange, FaultServer, Play, answer, hang
-from harness import KEY, QUICK, TABLE_KINDS, until
+from harness import KEY, POLLING, QUICK, TABLE_KINDS, until
 
 KINDS = TABLE_KINDS
-POLLING = Polling(interval=0.01, timeout=5.0)
 
 
 def done(task_id: str) -> dict[str, Any]:
@@ -61,7 +60,7 @@ class Api:
         if self.now >= self.gathers:
             self.gathered.set()
         try:
-            await asyncio.wait_for(self.gathered.wait(), 20)
+            await self.gathered.wait()
             await asyncio.sleep(self.takes)
             return await self.answer_for(task_id, look)(exchange)
         finally:
@@ -145,7 +144,7 @@ def test_no_more_are_in_flight_than_allowed(kind: str) -> None:
     for allowed, expected in ((3, 3), (64, 16 if kind == "sync" else 64)):
         api = Api(after(1), takes=0.05, gathers=expected)
         with FaultServer([api]) as server:
-            collect(kind, server.url, map(str, range(80)), max_in_flight=allowed)
+            collect(kind, server.url, map(str, range(80)), max_in_flight=allowed, timeout=60.0)
         assert api.most == expected
 
 
