@@ -241,7 +241,8 @@ class AsyncDriver(Caller):
     async def _attempt(self, client: httpx.AsyncClient, wish: Send) -> Reply | Exception:
         import anyio  # noqa: PLC0415  (as above)
 
-        wish.request.extensions = {"timeout": per_step(wish.limit)}
+        # A read's own time-out is a cancel scope of its own, and ours is around all of them.
+        wish.request.extensions = {"timeout": {**dict.fromkeys(_STEPS), "connect": min(wish.limit, CONNECT)}}
         body = Body()
         response = broken = None
         try:

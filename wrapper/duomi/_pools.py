@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import httpx
@@ -16,16 +15,39 @@ if TYPE_CHECKING:
 
 ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
 
-CONNECTIONS_PER_POOL: Final = 4
+# httpx's pool looks at each of its connections twice a request.
+CONNECTIONS_PER_POOL: Final = 2
 _PROXY: Final = "the proxy that the environment names (HTTPS_PROXY, ALL_PROXY)"
 _LIMITS: Final = httpx.Limits(max_connections=CONNECTIONS_PER_POOL, max_keepalive_connections=CONNECTIONS_PER_POOL)
 
 
-class NoCookies(CookieJar):
-    """A jar that takes no cookie, and does not even look at any."""
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take none, and look at none, which takes longer than to read a task."""
 
-    def extract_cookies(self, response: object, request: object) -> None:
-        """Do nothing."""
+
+_NO_COOKIES: Final = _NoCookies()
+
+
+class _WithoutCookies:
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        """Stay without."""
+
+
+class _Client(_WithoutCookies, httpx.Client):
+    pass
+
+
+class _AsyncClient(_WithoutCookies, httpx.AsyncClient):
+    pass
+
+
+_OURS: Final[dict[type, Callable[..., Any]]] = {httpx.Client: _Client, httpx.AsyncClient: _AsyncClient}
 
 
 def _forget_location(response: httpx.Response) -> None:
@@ -43,27 +65,28 @@ _HOOKS: Final[dict[type, dict[str, Any]]] = {
 }
 
 
-def make_client(make: Callable[..., ClientT], **options: Any) -> ClientT:
-    """Make an httpx client, which reads the proxy variables of the environment.
+def make_client(kind: type[ClientT], **options: Any) -> ClientT:
+    """Make an httpx client that takes no cookies, and reads the proxy variables of the environment.
 
     Raises:
         ConfigurationError: they name a proxy that httpx cannot use.
     """
     try:
-        return make(cookies=NoCookies(), **options)
+        client: ClientT = _OURS[kind](**options)
     except httpx.InvalidURL:
         # What it says may be a part of the proxy's password.
         raise ConfigurationError(f"{_PROXY} is not a URL") from None
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"{_PROXY} cannot be used: {error}") from error
+    return client
 
 
 class Pools(Generic[ClientT]):
     """Small httpx clients behind one TLS context, made as they are needed; a large pool is slow."""
 
-    def __init__(self, make: type[ClientT], own: ClientT | None) -> None:
-        self._make: Callable[..., ClientT] = make
-        self._hooks = _HOOKS[make]
+    def __init__(self, kind: type[ClientT], own: ClientT | None) -> None:
+        self._kind = kind
+        self._hooks = _HOOKS[kind]
         self._own = own
         self._lock = threading.Lock()
         self._free: list[ClientT] = []
@@ -80,7 +103,7 @@ class Pools(Generic[ClientT]):
                     raise ConfigurationError("the http_client is closed")
                 return self._own
             if not self._free:
-                client = make_client(self._make, verify=self.tls, limits=_LIMITS, event_hooks=self._hooks)
+                client = make_client(self._kind, verify=self.tls, limits=_LIMITS, event_hooks=self._hooks)
                 self._made.append(client)
                 self._free = [client] * CONNECTIONS_PER_POOL
             return self._free.pop()
