@@ -103,7 +103,8 @@ def run(argv: list[str]) -> int:
     if "pages" in arguments and ((arguments.only and not arguments.pages) or (arguments.check and arguments.pages)):
         generate.error("--only goes with --from, and --check goes alone")
     try:
-        return int(arguments.run(arguments))
+        with generation.interruptible():
+            return int(arguments.run(arguments))
     except (ContractError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

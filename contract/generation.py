@@ -200,22 +200,29 @@ def _text(path: Path) -> str | None:
 
 
 @contextmanager
-def transaction(root: Path) -> Generator[Path]:
-    """Hand out a scratch folder on the tree's own disk, removed in the end; meanwhile a signal is a ContractError."""
+def interruptible() -> Generator[None]:
+    """Make a signal a ContractError meanwhile."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise ContractError(f"interrupted by {signal.Signals(number).name}")
 
     before = {number: signal.signal(number, stop) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def transaction(root: Path) -> Generator[Path]:
+    """Hand out a scratch folder on the tree's own disk, removed in the end."""
     scratch = Path(tempfile.mkdtemp(prefix=".generate-", dir=root))
     try:
         yield scratch
     finally:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
+        _come_too_late()
         shutil.rmtree(scratch, ignore_errors=True)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -232,6 +239,7 @@ def replaced(pairs: list[tuple[Path, Path]], scratch: Path) -> Generator[None]:
                 moved.append((place, kept))
                 new.replace(place)
         yield
+        _come_too_late()
     except BaseException:
         with _signals_wait():
             for place, kept in reversed(moved):
@@ -242,6 +250,11 @@ def replaced(pairs: list[tuple[Path, Path]], scratch: Path) -> Generator[None]:
                 if kept is not None:
                     kept.replace(place)
         raise
+
+
+def _come_too_late() -> None:
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
