@@ -12,29 +12,36 @@ from duomi._errors import (
     ConfigurationError,
     DownloadError,
     DuomiError,
-    EmptyResultError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+)
+from duomi._policy import Observation, Polling, Retry
+from duomi._task import (
+    Character,
+    EmptyResultError,
+    Outcome,
+    Task,
     TaskError,
     TaskFailedError,
     TaskStalledError,
     TaskTimeoutError,
+    Video,
 )
-from duomi._flow import Outcome
-from duomi._policy import Observation, Polling, Retry
-from duomi._task import Character, Task, Video
 from duomi._version import __version__
+from duomi._watch import AsyncCompleted, Completed
 
 __all__ = [
     "APIConnectionError",
     "APIResponseError",
     "APIStatusError",
     "APITimeoutError",
+    "AsyncCompleted",
     "AsyncDuomi",
     "AuthenticationError",
     "Character",
+    "Completed",
     "ConfigurationError",
     "DownloadError",
     "Duomi",

@@ -20,7 +20,6 @@ from duomi._flow import (
     Failure,
     Look,
     Memory,
-    Outcome,
     RequestFlow,
     Send,
     Sleep,
@@ -30,7 +29,7 @@ from duomi._flow import (
     settle,
 )
 from duomi._judge import Problem
-from duomi._task import Task
+from duomi._task import Outcome, Task
 
 
 @attrs.define(eq=False)

@@ -1,11 +1,12 @@
 """The two clients that people make: thin twins over the drivers."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from os import PathLike
+from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+import duomi_api
 import httpx
 
 from duomi._errors import ConfigurationError
@@ -14,14 +15,7 @@ from duomi._http import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, Retry
 from duomi._settings import Settings, check_on_update, check_task, check_task_id, check_timeout
 from duomi._task import Task
-
-if TYPE_CHECKING:
-    import os
-    from pathlib import Path
-
-    import duomi_api
-
-    from duomi._watch import AsyncCompleted, Completed
+from duomi._watch import AsyncCompleted, Completed, board_of
 
 
 def _watch(caller: Caller, task_id: str, timeout: float | EllipsisType | None, polling: Polling | None) -> WatchFlow:
@@ -52,6 +46,8 @@ class Duomi:
     Raises:
         ConfigurationError: an argument cannot be used.
     """
+
+    __module__ = "duomi"
 
     def __init__(
         self,
@@ -152,15 +148,13 @@ class Duomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
-        from duomi._watch import Completed, board_of  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-
         board = board_of(self._driver, task_ids, timeout, polling, max_in_flight)
         return Completed(self._driver, board)
 
     def download(
         self,
         task: Task,
-        directory: str | os.PathLike[str] = ".",
+        directory: str | PathLike[str] = ".",
         *,
         overwrite: bool = False,
         on_progress: Callable[[int, int | None], object] | None = None,
@@ -216,6 +210,8 @@ class AsyncDuomi:
     Raises:
         ConfigurationError: an argument cannot be used.
     """
+
+    __module__ = "duomi"
 
     def __init__(
         self,
@@ -317,15 +313,13 @@ class AsyncDuomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
-        from duomi._watch import AsyncCompleted, board_of  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-
         board = board_of(self._driver, task_ids, timeout, polling, max_in_flight)
         return AsyncCompleted(self._driver, board)
 
     async def download(
         self,
         task: Task,
-        directory: str | os.PathLike[str] = ".",
+        directory: str | PathLike[str] = ".",
         *,
         overwrite: bool = False,
         on_progress: Callable[[int, int | None], object] | None = None,

@@ -18,12 +18,11 @@ import typer
 
 from duomi._client import AsyncDuomi, Duomi
 from duomi._download import Target
-from duomi._errors import ConfigurationError, DuomiError, TaskFailedError, TaskStalledError, TaskTimeoutError
-from duomi._flow import Outcome
+from duomi._errors import ConfigurationError, DuomiError
 from duomi._policy import Polling
 from duomi._screen import Ending, OutputError, Screen, exit_code, say
 from duomi._settings import check_task_id
-from duomi._task import Task
+from duomi._task import Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 from duomi._transfer import adownload
 from duomi._version import __version__
 from duomi._watch import AsyncCompleted, board_of

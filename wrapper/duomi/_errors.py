@@ -19,14 +19,8 @@ DuomiError
 └── DownloadError
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from duomi._task import Task
 
 BODY_LIMIT = 2_000
 
@@ -36,6 +30,8 @@ class DuomiError(Exception):
 
     An error equals `type(e)(*e.args)`, and its `args` are plain JSON values, so it survives pickle and a task queue.
     """
+
+    __module__ = "duomi"
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -50,13 +46,19 @@ class DuomiError(Exception):
 class ConfigurationError(DuomiError, ValueError):
     """The key, the base URL, a task id or a setting cannot be used; nothing was sent."""
 
+    __module__ = "duomi"
+
 
 class APIConnectionError(DuomiError):
     """No answer came: refused, reset, broken off, garbage, or trouble with DNS, TLS or a proxy."""
 
+    __module__ = "duomi"
+
 
 class APITimeoutError(APIConnectionError, TimeoutError):
     """No whole answer came within the time limit of one attempt."""
+
+    __module__ = "duomi"
 
 
 class APIStatusError(DuomiError):
@@ -70,6 +72,8 @@ class APIStatusError(DuomiError):
         request_id: the id by which the vendor can find the request, where one was sent.
         retry_after: seconds, where the answer asks for a pause.
     """
+
+    __module__ = "duomi"
 
     def __init__(
         self,
@@ -93,21 +97,31 @@ class APIStatusError(DuomiError):
 class AuthenticationError(APIStatusError):
     """401: the key is missing or wrong."""
 
+    __module__ = "duomi"
+
 
 class PermissionDeniedError(APIStatusError):
     """403: the key may not do this, or its credit is used up."""
+
+    __module__ = "duomi"
 
 
 class NotFoundError(APIStatusError):
     """404: the API knows no such task."""
 
+    __module__ = "duomi"
+
 
 class RateLimitError(APIStatusError):
     """429: too many requests."""
 
+    __module__ = "duomi"
+
 
 class ServerError(APIStatusError):
     """5xx: the trouble is at the vendor's side."""
+
+    __module__ = "duomi"
 
 
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {
@@ -132,50 +146,13 @@ class APIResponseError(DuomiError):
         body: the first 2,000 characters.
     """
 
+    __module__ = "duomi"
+
     def __init__(self, text: str, status_code: int = 0, content_type: str = "", body: str = "") -> None:
         super().__init__(text, status_code, content_type, body)
         self.status_code = status_code
         self.content_type = content_type
         self.body = body
-
-
-class TaskError(DuomiError):
-    """The API answered well, and what it says of the task ends the wait.
-
-    Attributes:
-        task_id: the id that was asked for.
-        task: the last task seen; `None` where no look succeeded.
-    """
-
-    def __init__(self, text: str, task_id: str = "", payload: Mapping[str, Any] | None = None) -> None:
-        super().__init__(text, task_id, payload)
-        # TimeoutError is an OSError, which takes the third of three arguments for a file name, and away.
-        self.args: tuple[Any, ...] = (text, task_id, payload)
-        self.task_id = task_id
-        self._payload = payload
-
-    @property
-    def task(self) -> Task | None:
-        """The last task seen; `None` where no look succeeded."""
-        from duomi._task import Task  # noqa: PLC0415  (Task raises errors, so it imports this module)
-
-        return None if self._payload is None else Task.from_payload(self._payload, task_id=self.task_id)
-
-
-class TaskFailedError(TaskError):
-    """The vendor reports that the task failed."""
-
-
-class TaskTimeoutError(TaskError, TimeoutError):
-    """The time given for the wait is over; the task itself goes on."""
-
-
-class TaskStalledError(TaskError):
-    """Neither state nor progress has moved for as long as `Polling.stall` allows."""
-
-
-class EmptyResultError(TaskError):
-    """The task succeeded, and holds neither a video nor a character."""
 
 
 class DownloadError(DuomiError):
@@ -186,6 +163,8 @@ class DownloadError(DuomiError):
         path: the file that was not written, where it was known.
         saved: the files that had been saved before.
     """
+
+    __module__ = "duomi"
 
     def __init__(self, text: str, url: str = "", path: str | None = None, saved: Sequence[str] = ()) -> None:
         super().__init__(text, url, path, list(saved))

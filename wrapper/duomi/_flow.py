@@ -11,13 +11,12 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-import attrs
 import httpx
 
-from duomi._errors import DuomiError, EmptyResultError, TaskFailedError, TaskStalledError, TaskTimeoutError
+from duomi._errors import DuomiError
 from duomi._judge import Judge, Problem, Read, Reply
 from duomi._policy import Observation, Polling, Retry
-from duomi._task import Task
+from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
 T = TypeVar("T")
 
@@ -100,21 +99,6 @@ def request_flow(
         log.info("%s; attempt %d of %d in %.1f s", answer.error, attempt + 1, retry.attempts, pause)
         yield Sleep(pause, for_all=answer.is_for_all)
         attempt += 1
-
-
-@attrs.frozen
-class Outcome:
-    """How one of many tasks ended.
-
-    Attributes:
-        task_id: the id that was given.
-        task: the last task seen; `None` where no look succeeded.
-        error: what `wait` would have raised; `None` where the task succeeded.
-    """
-
-    task_id: str
-    task: Task | None
-    error: DuomiError | None
 
 
 class Memory(NamedTuple):

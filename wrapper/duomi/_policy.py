@@ -1,14 +1,24 @@
 """The settings that decide: how often to ask again, how long to wait, when to give up."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
+from duomi_api.models import TaskState
 
 from duomi._errors import ConfigurationError
-from duomi._schedule import adaptive_delay
+
+# When to look again where the caller leaves it to us; tried on the made-up jobs of benchmarks/traces.py.
+QUEUED: Final = 30.0
+YOUNG: Final = 12.0
+YOUNG_UNTIL: Final = 30.0
+SHARE_OF_REST: Final = 0.4
+SHARE_OF_AGE: Final = 0.03
+NEAR: Final = 90
+BOUNDS: Final = (3.0, 20.0)
+BOUNDS_NEAR: Final = (3.0, 6.0)
+BOUNDS_BLIND: Final = (4.5, 6.0)
 
 
 def is_seconds(value: object) -> bool:
@@ -16,14 +26,14 @@ def is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
-def _seconds(_instance: object, attribute: attrs.Attribute[float], value: float | None) -> None:
+def _seconds(_instance: object, attribute: "attrs.Attribute[float]", value: float | None) -> None:
     if value is None:
         return
     if not is_seconds(value):
         raise ConfigurationError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
 
 
-def _count(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+def _count(_instance: object, attribute: "attrs.Attribute[int]", value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{attribute.name} must be a whole number, 1 or more, not {value!r}")
 
@@ -38,6 +48,8 @@ class Retry:
         max_backoff: seconds; the longest pause that is drawn.
         max_retry_after: seconds; a longer `Retry-After` ends the retries at once.
     """
+
+    __module__ = "duomi"
 
     attempts: int = attrs.field(default=5, validator=_count)
     backoff: float = attrs.field(default=0.5, validator=_seconds)
@@ -68,6 +80,8 @@ class Observation:
         progress: percent, where the API said.
     """
 
+    __module__ = "duomi"
+
     at: float
     state: str
     progress: int | None
@@ -84,6 +98,8 @@ class Polling:
         stall: seconds without a change of state or progress that a wait puts up with; `None` for any.
     """
 
+    __module__ = "duomi"
+
     interval: float | None = attrs.field(default=None, validator=_seconds)
     timeout: float | None = attrs.field(default=1800.0, validator=_seconds)
     outage: float = attrs.field(default=300.0, validator=_seconds)
@@ -94,3 +110,39 @@ class Polling:
         if not seen:
             return 0.0
         return adaptive_delay(seen) if self.interval is None else self.interval
+
+
+def adaptive_delay(seen: Sequence[Observation]) -> float:
+    """Return the seconds until the next look, from what was seen so far, the last look included."""
+    last = seen[-1]
+    if last.state == TaskState.PENDING.value:
+        return QUEUED
+    here = [look for look in seen if look.state == last.state]
+    age = last.at - here[0].at
+    moves = _moves(here)
+    if len(moves) < 2:
+        return YOUNG if age < YOUNG_UNTIL else _within(BOUNDS_BLIND, SHARE_OF_AGE * age)
+    rest = min(_rest(moves[0], moves[-1]), _rest(moves[-4 if len(moves) > 3 else 0], moves[-1]))
+    rest -= last.at - moves[-1].at
+    if rest <= 0:
+        return _within(BOUNDS_BLIND, SHARE_OF_AGE * age)
+    return _within(BOUNDS_NEAR if (last.progress or 0) >= NEAR else BOUNDS, SHARE_OF_REST * rest)
+
+
+def _moves(looks: Sequence[Observation]) -> list[Observation]:
+    """Return the looks that found more progress than any before them."""
+    moves: list[Observation] = []
+    for look in looks:
+        if look.progress is not None and (not moves or look.progress > (moves[-1].progress or 0)):
+            moves.append(look)
+    return moves
+
+
+def _rest(first: Observation, last: Observation) -> float:
+    """Return the seconds from the last look to the end, if progress goes on as between the two."""
+    done, gained = last.progress or 0, (last.progress or 0) - (first.progress or 0)
+    return (100 - done) * (last.at - first.at) / gained
+
+
+def _within(bounds: tuple[float, float], seconds: float) -> float:
+    return max(bounds[0], min(seconds, bounds[1]))

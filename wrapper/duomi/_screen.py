@@ -23,13 +23,8 @@ from duomi._errors import (
     ConfigurationError,
     DownloadError,
     DuomiError,
-    EmptyResultError,
-    TaskFailedError,
-    TaskStalledError,
-    TaskTimeoutError,
 )
-from duomi._flow import Outcome
-from duomi._task import Task
+from duomi._task import EmptyResultError, Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
 _STDERR = Console(stderr=True)
 _STYLES = {"succeeded": "green", "error": "red"}

@@ -1,7 +1,5 @@
 """What the API said about a task: readable, and never in the way."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re
@@ -42,12 +40,16 @@ _warned: set[str] = set()
 class Video:
     """A finished clip; its `url` is signed, and must be asked for as it stands."""
 
+    __module__ = "duomi"
+
     url: str
 
 
 @attrs.frozen
 class Character:
     """A character that a character task has made."""
+
+    __module__ = "duomi"
 
     id: str
 
@@ -69,6 +71,8 @@ class Task:
         raw: the payload as it came.
         deviations: one line for each difference from the contract, beginning with its JSON pointer.
     """
+
+    __module__ = "duomi"
 
     id: str
     state: TaskState
@@ -181,6 +185,70 @@ class Task:
         if self.id != self.task_id:
             found.append((f"{pointer}/id", f"is {self.id!r}, asked for was {self.task_id!r}", False))
         return [*found, *differences(body, TASK_SCHEMA, pointer)]
+
+
+class TaskError(DuomiError):
+    """The API answered well, and what it says of the task ends the wait.
+
+    Attributes:
+        task_id: the id that was asked for.
+        task: the last task seen; `None` where no look succeeded.
+    """
+
+    __module__ = "duomi"
+
+    def __init__(self, text: str, task_id: str = "", payload: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text, task_id, payload)
+        # TimeoutError is an OSError, which takes the third of three arguments for a file name, and away.
+        self.args: tuple[Any, ...] = (text, task_id, payload)
+        self.task_id = task_id
+        self._payload = payload
+
+    @property
+    def task(self) -> Task | None:
+        """The last task seen; `None` where no look succeeded."""
+        return None if self._payload is None else Task.from_payload(self._payload, task_id=self.task_id)
+
+
+class TaskFailedError(TaskError):
+    """The vendor reports that the task failed."""
+
+    __module__ = "duomi"
+
+
+class TaskTimeoutError(TaskError, TimeoutError):
+    """The time given for the wait is over; the task itself goes on."""
+
+    __module__ = "duomi"
+
+
+class TaskStalledError(TaskError):
+    """Neither state nor progress has moved for as long as `Polling.stall` allows."""
+
+    __module__ = "duomi"
+
+
+class EmptyResultError(TaskError):
+    """The task succeeded, and holds neither a video nor a character."""
+
+    __module__ = "duomi"
+
+
+@attrs.frozen
+class Outcome:
+    """How one of many tasks ended.
+
+    Attributes:
+        task_id: the id that was given.
+        task: the last task seen; `None` where no look succeeded.
+        error: what `wait` would have raised; `None` where the task succeeded.
+    """
+
+    __module__ = "duomi"
+
+    task_id: str
+    task: Task | None
+    error: DuomiError | None
 
 
 def find_task(payload: object) -> Mapping[str, Any] | None:

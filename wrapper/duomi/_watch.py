@@ -1,7 +1,5 @@
 """Many tasks at once: the workers, under threads and under asyncio and trio. What they do next is the board's decision."""
 
-from __future__ import annotations
-
 import math
 import threading
 import weakref
@@ -12,11 +10,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from duomi._board import Board, Entry
 from duomi._errors import ConfigurationError
-from duomi._flow import Outcome, RequestFlow, Send, Span, Wait
+from duomi._flow import RequestFlow, Send, Span, Wait
 from duomi._http import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling
 from duomi._settings import check_task_id, check_timeout
-from duomi._task import Task
+from duomi._task import Outcome, Task
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,6 +64,8 @@ def board_of(
 
 class Completed(Iterator[Outcome]):
     """Outcomes in the order in which tasks finish; leaving the `with` block, or `close`, stops everything."""
+
+    __module__ = "duomi"
 
     def __init__(self, driver: Driver, board: Board) -> None:
         self._crew = _Crew(driver, board)
@@ -183,6 +183,8 @@ class AsyncCompleted(AsyncIterator[Outcome]):
     Under asyncio it also works without the block when it is run to its end.
     """
 
+    __module__ = "duomi"
+
     def __init__(self, driver: AsyncDriver, board: Board) -> None:
         self._driver = driver
         self._board = board
@@ -242,7 +244,7 @@ class AsyncCompleted(AsyncIterator[Outcome]):
             # Told of no error: the group would wrap what the block raised.
             await self._groups.pop().__aexit__(None, None, None)
 
-    def _begin_alone(self) -> asyncio.Task[None]:
+    def _begin_alone(self) -> "asyncio.Task[None]":
         import asyncio  # noqa: PLC0415  (as above)
 
         try:
@@ -257,7 +259,7 @@ class AsyncCompleted(AsyncIterator[Outcome]):
         async with anyio.create_task_group() as group:
             self._start(group)
 
-    def _start(self, group: anyio.abc.TaskGroup) -> None:
+    def _start(self, group: "anyio.abc.TaskGroup") -> None:
         for _ in range(self._board.workers):
             group.start_soon(self._work)
 
