@@ -81,7 +81,7 @@ def test(session: nox.Session, dependencies: str) -> None:
     session.install("--no-deps", str(wheel))
     session.install(*TOOLS)
     session.run("duomi", "--version", external=True)
-    session.run("python", "-c", "import duomi.celery, duomi.simulator, duomi._commands")
+    session.run("python", "-c", "import duomi.celery, duomi.simulator, duomi._cli.commands")
     # Old libraries warn of themselves on a new Python; the project's own tests have warnings as errors.
     promises(session, "-W", "default")
 

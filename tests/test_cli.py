@@ -29,10 +29,9 @@ from duomi import (
     Outcome,
     TaskTimeoutError,
     __version__,
-    _commands,
 )
-from duomi._screen import Ending, Screen, _end
-from duomi.cli import main
+from duomi._cli import commands, main
+from duomi._cli.screen import Ending, Screen, _end
 from duomi.simulator import CLIP, Script, Simulator
 from faults import FaultServer, hang
 from harness import KEY, until
@@ -137,7 +136,7 @@ def start(folder: Path, base_url: str, *arguments: str, **more: Any) -> subproce
     environment = os.environ | {"DUOMI_BASE_URL": base_url, "DUOMI_API_KEY": KEY, "TERM": "xterm"}
     environment.setdefault("COLUMNS", "80")
     # Whoever started the tests may ignore SIGINT, and that would be inherited.
-    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from duomi.cli import main; main()"
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from duomi._cli import main; main()"
     command = [sys.executable, "-c", heed, *arguments]
     return subprocess.Popen(command, cwd=folder, env=environment, **more)
 
@@ -183,10 +182,10 @@ def test_ctrl_c_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Interrupted:
         def find_spec(self, name: str, *_: object) -> None:
-            if name == "duomi._commands":
+            if name == "duomi._cli.commands":
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "duomi._commands")
+    monkeypatch.delitem(sys.modules, "duomi._cli.commands")
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     monkeypatch.setattr(sys, "argv", ["duomi", "get", "x"])
 
@@ -250,7 +249,7 @@ def test_ids_come_from_stdin(tmp_path: Path, base_url: str) -> None:
 )
 def test_a_missing_extra_is_named(tmp_path: Path, module: str, command: str, extra: str) -> None:
     """Without an extra, the command that needs it says how to install it."""
-    code = f"import sys; sys.modules['{module}'] = None; sys.argv[1:] = ['{command}', 'x'][:{1 + (command == 'get')}]; from duomi.cli import main; main()"
+    code = f"import sys; sys.modules['{module}'] = None; sys.argv[1:] = ['{command}', 'x'][:{1 + (command == 'get')}]; from duomi._cli import main; main()"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
 
@@ -289,11 +288,11 @@ def test_ctrl_c_after_the_last_end_has_nothing_to_resume(
     async def interrupted(_job: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_commands, "_follow", interrupted)
+    monkeypatch.setattr(commands, "_follow", interrupted)
     monkeypatch.chdir(tmp_path)
-    job = _commands._Job(AsyncDuomi(KEY), [], None, Screen(json=False), ["duomi", "wait"])
+    job = commands._Job(AsyncDuomi(KEY), [], None, Screen(json=False), ["duomi", "wait"])
     with pytest.raises(typer.Exit) as caught:
-        _commands._wait(job)
+        commands._wait(job)
 
     assert caught.value.exit_code == 130
     assert "resume" not in capsys.readouterr().err
@@ -384,7 +383,7 @@ def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, she
         "fish": {"_TYPER_COMPLETE_ARGS": "duomi wait --do", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
     }
     environment = os.environ | {"_DUOMI_COMPLETE": f"complete_{shell}", "DUOMI_BASE_URL": base_url} | ask[shell]
-    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'duomi'; from duomi.cli import main; main()"]
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'duomi'; from duomi._cli import main; main()"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert "--download" in done.stdout, done.stderr

@@ -34,7 +34,7 @@ from duomi import (
     TaskState,
     TaskTimeoutError,
 )
-from duomi._http import NOWHERE
+from duomi._io.sync import NOWHERE
 from duomi_api.api.videos import get_video_task
 from harness import KEY, Caller, Server, payload
 from werkzeug import Response

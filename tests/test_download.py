@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from duomi import DownloadError, Task
-from duomi._download import file_name
+from duomi._core.download import file_name
 from harness import KEY, Caller, Server
 from werkzeug import Request, Response
 

@@ -16,8 +16,8 @@ import attrs
 import httpx
 import pytest
 from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
-from duomi._download import Head, Run, Target, download_flow
-from duomi._flow import Surroundings
+from duomi._core.download import Head, Run, Target, download_flow
+from duomi._core.poll import Surroundings
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
 from harness import KEY, TABLE_KINDS, Caller
 

@@ -27,7 +27,7 @@ from duomi import (
     TaskStalledError,
     TaskTimeoutError,
 )
-from duomi._flow import (
+from duomi._core.poll import (
     Again,
     Failure,
     Look,
@@ -41,8 +41,8 @@ from duomi._flow import (
     settle,
     watch_flow,
 )
-from duomi._judge import Judge, Problem, Reply, read_task, retry_after
-from duomi._shape import differences
+from duomi._core.request import Judge, Problem, Reply, read_task, retry_after
+from duomi._payload import differences
 from harness import payload
 
 REQUEST = httpx.Request("GET", "https://duomiapi.com/v1/videos/tasks/t")

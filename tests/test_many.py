@@ -23,9 +23,9 @@ from duomi import (
     Retry,
     TaskTimeoutError,
 )
-from duomi._board import Board, Entry, Rest
-from duomi._flow import Send, Span, Surroundings, Wait, request_flow
-from duomi._judge import Judge, Reply, read_task
+from duomi._core.poll import Send, Span, Surroundings, Wait, request_flow
+from duomi._core.request import Judge, Reply, read_task
+from duomi._core.scheduler import Board, Entry, Rest
 from faults import Exchange, FaultServer, Play, answer, hang
 from harness import KEY, POLLING, QUICK, TABLE_KINDS, until
 

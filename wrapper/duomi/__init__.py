@@ -17,6 +17,7 @@ from duomi._errors import (
     RateLimitError,
     ServerError,
 )
+from duomi._io.aio import AsyncCompleted, Completed
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import (
     Character,
@@ -30,7 +31,6 @@ from duomi._task import (
     Video,
 )
 from duomi._version import __version__
-from duomi._watch import AsyncCompleted, Completed
 
 __all__ = [
     "APIConnectionError",

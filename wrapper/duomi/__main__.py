@@ -1,5 +1,5 @@
 """`python -m duomi` is the command `duomi`."""
 
-from duomi.cli import main
+from duomi._cli import main
 
 main()

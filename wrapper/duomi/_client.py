@@ -9,13 +9,13 @@ from typing import Self
 import duomi_api
 import httpx
 
+from duomi._config import Settings, check_on_update, check_task, check_task_id, check_timeout
+from duomi._core.poll import FOREVER, Wait, WatchFlow, settle, watch_flow
 from duomi._errors import ConfigurationError
-from duomi._flow import FOREVER, Wait, WatchFlow, settle, watch_flow
-from duomi._http import AROUND, AsyncDriver, Caller, Driver
+from duomi._io.aio import AsyncCompleted, Completed, board_of
+from duomi._io.sync import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, Retry
-from duomi._settings import Settings, check_on_update, check_task, check_task_id, check_timeout
 from duomi._task import Task
-from duomi._watch import AsyncCompleted, Completed, board_of
 
 
 def _watch(caller: Caller, task_id: str, timeout: float | EllipsisType | None, polling: Polling | None) -> WatchFlow:
@@ -70,7 +70,7 @@ class Duomi:
     @property
     def api(self) -> duomi_api.Client:
         """The generated client: hand it to the generated `sync` functions, which then have the key and the retries."""
-        from duomi._shell import Api, Shell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._io.generated import Api, Shell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
         if self._api is None:
             self._api = Api(self._driver.settings.base_url, shell=Shell(self._driver))
@@ -168,8 +168,8 @@ class Duomi:
             DownloadError: the task is not finished, failed or has no video; a file is there already; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
-        from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-        from duomi._transfer import download  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._core.download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._io.transfer import download  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
         return download(
             self._driver, check_task(task), Target(directory, "replace" if overwrite else "refuse", on_progress)
@@ -234,7 +234,7 @@ class AsyncDuomi:
     @property
     def api(self) -> duomi_api.Client:
         """The generated client: hand it to the generated `asyncio` functions, which then have the key and the retries."""
-        from duomi._shell import Api, AsyncShell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._io.generated import Api, AsyncShell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
         if self._api is None:
             self._api = Api(self._driver.settings.base_url, shell=AsyncShell(self._driver))
@@ -333,8 +333,8 @@ class AsyncDuomi:
             DownloadError: the task is not finished, failed or has no video; a file is there already; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
-        from duomi._download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-        from duomi._transfer import adownload  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._core.download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
+        from duomi._io.transfer import adownload  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
         return await adownload(
             self._driver, check_task(task), Target(directory, "replace" if overwrite else "refuse", on_progress)

@@ -12,7 +12,7 @@ import attrs
 from duomi_api.models import TaskAction, TaskState, VideoTask
 
 from duomi._errors import BODY_LIMIT, APIResponseError, DuomiError, status_error_type
-from duomi._shape import TASK_SCHEMA, differences
+from duomi._payload import TASK_SCHEMA, differences
 
 SUCCEEDED_STATES = frozenset({TaskState.SUCCEEDED})
 FAILED_STATES = frozenset({TaskState.ERROR})

@@ -16,12 +16,12 @@ from celery.exceptions import OperationalError, Reject
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from duomi._client import Duomi
+from duomi._config import check_task_id, check_timeout
+from duomi._core.poll import FOREVER, Again, Failure, Look, Memory, Wait, settle
+from duomi._core.request import Problem
 from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
-from duomi._flow import FOREVER, Again, Failure, Look, Memory, Wait, settle
-from duomi._http import AROUND
-from duomi._judge import Problem
+from duomi._io.sync import AROUND
 from duomi._policy import Polling, Retry, single_attempt
-from duomi._settings import check_task_id, check_timeout
 from duomi._task import Task as VideoTask
 from duomi._task import TaskError
 

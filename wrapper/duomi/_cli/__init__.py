@@ -11,7 +11,7 @@ def main() -> None:
         print(f"duomi {__version__}")
         return
     try:
-        from duomi._commands import run  # noqa: PLC0415  (typer and rich are an extra)
+        from duomi._cli.commands import run  # noqa: PLC0415  (typer and rich are an extra)
     except KeyboardInterrupt:
         sys.exit(130)
     except ModuleNotFoundError as error:

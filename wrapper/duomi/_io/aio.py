@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from duomi._board import Board, Entry
+from duomi._config import check_task_id, check_timeout
+from duomi._core.poll import RequestFlow, Send, Span, Wait
+from duomi._core.scheduler import Board, Entry
 from duomi._errors import ConfigurationError
-from duomi._flow import RequestFlow, Send, Span, Wait
-from duomi._http import AROUND, AsyncDriver, Caller, Driver
+from duomi._io.sync import AROUND, AsyncDriver, Caller, Driver
 from duomi._policy import Polling
-from duomi._settings import check_task_id, check_timeout
 from duomi._task import Outcome, Task
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from duomi._judge import BodyTooLargeError
+from duomi._core.request import BodyTooLargeError
 
 LIMIT = 10 * 1024 * 1024
 _PIECE = 64 * 1024

@@ -18,11 +18,11 @@ from typing import IO, Any, Literal, TypeAlias, TypeVar
 import attrs
 import httpx
 
+from duomi._config import HEADERS, is_loopback
+from duomi._core.poll import RequestFlow, Send, Sleep, Surroundings
+from duomi._core.request import PASSING_STATUSES, Problem, is_lasting, retry_after
 from duomi._errors import ConfigurationError, DownloadError
-from duomi._flow import RequestFlow, Send, Sleep, Surroundings
-from duomi._judge import PASSING_STATUSES, Problem, is_lasting, retry_after
 from duomi._policy import Retry
-from duomi._settings import HEADERS, is_loopback
 from duomi._task import Task
 
 T = TypeVar("T")

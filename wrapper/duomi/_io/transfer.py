@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import httpx
 
-from duomi._download import Head, Open, Part, Pull, Run, Target, download_flow
-from duomi._flow import FOREVER
-from duomi._http import AROUND, BROKEN, AsyncDriver, Caller, Driver, close, per_step
-from duomi._pools import make_client
+from duomi._core.download import Head, Open, Part, Pull, Run, Target, download_flow
+from duomi._core.poll import FOREVER
+from duomi._io.lanes import make_client
+from duomi._io.sync import AROUND, BROKEN, AsyncDriver, Caller, Driver, close, per_step
 from duomi._task import Task
 
 

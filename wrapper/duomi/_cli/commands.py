@@ -16,16 +16,16 @@ from typing import Annotated, Final
 import attrs
 import typer
 
+from duomi._cli.screen import Ending, OutputError, Screen, exit_code, say
 from duomi._client import AsyncDuomi, Duomi
-from duomi._download import Target
+from duomi._config import check_task_id
+from duomi._core.download import Target
 from duomi._errors import ConfigurationError, DuomiError
+from duomi._io.aio import AsyncCompleted, board_of
+from duomi._io.transfer import adownload
 from duomi._policy import Polling
-from duomi._screen import Ending, OutputError, Screen, exit_code, say
-from duomi._settings import check_task_id
 from duomi._task import Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
-from duomi._transfer import adownload
 from duomi._version import __version__
-from duomi._watch import AsyncCompleted, board_of
 
 IN_FLIGHT: Final = 64
 AT_ONCE: Final = 4
@@ -134,7 +134,7 @@ def download(
 def demo(*, json: Json = False) -> None:
     """Show all of it against a simulator on this machine; no key and no network needed. It writes to demo/."""
     try:
-        from duomi._demo import simulated  # noqa: PLC0415  (the simulator is an extra)
+        from duomi._cli.demo import simulated  # noqa: PLC0415  (the simulator is an extra)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import httpx
 
+from duomi._core.request import Judge, Problem, Read, Reply
 from duomi._errors import DuomiError
-from duomi._judge import Judge, Problem, Read, Reply
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 

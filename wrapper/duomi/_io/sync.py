@@ -12,13 +12,24 @@ from typing import Any, Final, TypeVar
 import httpx
 from duomi_api.api.videos import get_video_task
 
-from duomi._body import Body
+from duomi._config import HEADERS, Settings
+from duomi._core.poll import (
+    FOREVER,
+    Answer,
+    RequestFlow,
+    Send,
+    Show,
+    Sleep,
+    Span,
+    Surroundings,
+    WatchFlow,
+    request_flow,
+)
+from duomi._core.request import BodyTooLargeError, Judge, Problem, Read, Reply, read_response, read_task
 from duomi._errors import ConfigurationError
-from duomi._flow import FOREVER, Answer, RequestFlow, Send, Show, Sleep, Span, Surroundings, WatchFlow, request_flow
-from duomi._judge import BodyTooLargeError, Judge, Problem, Read, Reply, read_response, read_task
+from duomi._io.body import Body
+from duomi._io.lanes import Pools
 from duomi._policy import Retry
-from duomi._pools import Pools
-from duomi._settings import HEADERS, Settings
 from duomi._task import Task
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ import attrs
 import duomi_api
 import httpx
 
+from duomi._core.request import Reply
 from duomi._errors import ConfigurationError
-from duomi._http import NOWHERE, AsyncDriver, Caller, Driver
-from duomi._judge import Reply
+from duomi._io.sync import NOWHERE, AsyncDriver, Caller, Driver
 
 
 def _response(driver: Caller, reply: Reply, request: httpx.Request) -> httpx.Response:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from duomi._errors import AuthenticationError, DuomiError
-from duomi._flow import (
+from duomi._core.poll import (
     Again,
     Answer,
     Failure,
@@ -28,7 +27,8 @@ from duomi._flow import (
     Wait,
     settle,
 )
-from duomi._judge import Problem
+from duomi._core.request import Problem
+from duomi._errors import AuthenticationError, DuomiError
 from duomi._task import Outcome, Task
 
 

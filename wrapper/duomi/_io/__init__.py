@@ -1,0 +1,1 @@
+"""I/O: httpx, threads, event loops and the disk."""
