@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from checkout import ROOT, check
 from duomi import Task, TaskState
-from duomi._task import FAILED_STATES, SUCCEEDED_STATES, UNFINISHED_STATES
+from duomi._payload import FAILED_STATES, SUCCEEDED_STATES, UNFINISHED_STATES
 from duomi.simulator import EXAMPLE_ID, Script, Simulator
 from duomi_api.contract import SCHEMAS, SERVER
 

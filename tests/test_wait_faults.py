@@ -35,7 +35,7 @@ from duomi import (
     TaskStalledError,
     TaskTimeoutError,
 )
-from duomi import _task as tasks
+from duomi._core import request as tasks
 from faults import Exchange, FaultServer, Play, answer, compressed, half, hang, head, raw, then_hang
 from harness import KEY, POLLING, TABLE_KINDS, Caller, payload, until
 

@@ -1,11 +1,34 @@
-"""Where a payload differs from the shape that the contract gives it."""
+"""The vendor's JSON: where the task is in it, what its fields say, and where it differs from the contract."""
 
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from duomi_api.contract import SCHEMAS
+from duomi_api.models import TaskState
+
+from duomi._errors import BODY_LIMIT
 
 TASK_SCHEMA: Mapping[str, Any] = SCHEMAS["GET /v1/videos/tasks/{task_id}"]["200"]
+
+SUCCEEDED_STATES = frozenset({TaskState.SUCCEEDED})
+FAILED_STATES = frozenset({TaskState.ERROR})
+UNFINISHED_STATES = frozenset({TaskState.PENDING, TaskState.RUNNING})
+
+# What callers of the live API have met instead of the four documented states.
+_SYNONYMS = {
+    **dict.fromkeys(("queued", "queue", "created", "submitted", "waiting"), TaskState.PENDING),
+    **dict.fromkeys(("processing", "in_progress", "generating"), TaskState.RUNNING),
+    **dict.fromkeys(("success", "succeed", "completed", "complete", "finished", "done"), TaskState.SUCCEEDED),
+    **dict.fromkeys(("failed", "fail", "failure", "cancelled", "canceled", "expired", "rejected"), TaskState.ERROR),
+    **{state.value: state for state in TaskState},
+}
+DOCUMENTED_STATES = frozenset(state.value for state in TaskState)
+
+_PERCENT = re.compile(r"(\d{1,9})(?:\.0*)?%?", re.ASCII)
+_MILLISECONDS_FROM = 1e11
 
 _NAMES: Mapping[type, str] = {list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
@@ -51,3 +74,108 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
 def _brief(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def find_task(payload: object) -> Mapping[str, Any] | None:
+    """Return the part of a payload that is a task: all of it, the `data` of an envelope, or nothing."""
+    if not isinstance(payload, Mapping):
+        return None
+    if read_text(payload.get("state")):
+        return payload
+    inner = as_mapping(payload.get("data"))
+    code = 0 if payload.get("code") is None else whole_number(payload["code"])
+    well = code is not None and (code == 0 or 200 <= code <= 299)
+    return inner if well and read_text(inner.get("state")) else None
+
+
+def refusal_code(payload: object) -> int | None:
+    """Return the code of an envelope that refuses, from 400 to 599."""
+    if not isinstance(payload, Mapping) or find_task(payload) is not None:
+        return None
+    code = whole_number(payload.get("code"))
+    return code if code is not None and 400 <= code <= 599 else None
+
+
+def vendor_message(payload: object) -> str:
+    """Return what an error's body says: `message`, `msg`, `error`, or `error.message`."""
+    if not isinstance(payload, Mapping):
+        return ""
+    inner = as_mapping(payload.get("error")).get("message")
+    return _first(payload.get("message"), payload.get("msg"), payload.get("error"), inner)
+
+
+def read_state(text: str) -> TaskState:
+    trimmed = text.strip()
+    return _SYNONYMS.get(trimmed.lower()) or TaskState(trimmed)
+
+
+def read_progress(value: object) -> int | None:
+    if isinstance(value, str):
+        digits = _PERCENT.fullmatch("".join(value.split()))
+        value = int(digits[1]) if digits else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100 or value != int(value):
+        return None
+    return int(value)
+
+
+def read_time(value: object) -> datetime | None:
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        value = int(value) if len(value) < 30 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    try:
+        return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS_FROM else value, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def failure_reason(body: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    inner = as_mapping(body.get("error")).get("message")
+    return _first(body.get("message"), body.get("error"), inner, data.get("description"), body.get("msg"))
+
+
+def _first(*values: object) -> str:
+    return next((text for value in values if (text := read_text(value))), "")
+
+
+def read_column(entries: object, key: str, read: Callable[[object], str]) -> list[str]:
+    if not isinstance(entries, list):
+        return []
+    return [text for entry in entries if isinstance(entry, Mapping) and (text := read(entry.get(key)))]
+
+
+def read_text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def read_identifier(value: object) -> str:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else read_text(value)
+
+
+def as_mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def whole_number(value: object) -> int | None:
+    """Read a number, or a text of digits, as a whole number."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"\s*\d{1,9}\s*", value, re.ASCII) else None
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+    return int(value) if whole and isinstance(value, int | float) else None
+
+
+def shown(payload: object) -> str:
+    try:
+        return json.dumps(payload, ensure_ascii=False, default=str)[:BODY_LIMIT]
+    except (RecursionError, ValueError):
+        return ""
+
+
+def decode(content: bytes) -> Any:
+    """Decode JSON; what is none becomes a ValueError, returned."""
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        return error
+    except RecursionError as error:
+        return ValueError(str(error))

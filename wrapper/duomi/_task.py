@@ -1,10 +1,8 @@
 """What the API said about a task: readable, and never in the way."""
 
 import json
-import logging
-import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
@@ -12,28 +10,24 @@ import attrs
 from duomi_api.models import TaskAction, TaskState, VideoTask
 
 from duomi._errors import BODY_LIMIT, APIResponseError, DuomiError, status_error_type
-from duomi._payload import TASK_SCHEMA, differences
-
-SUCCEEDED_STATES = frozenset({TaskState.SUCCEEDED})
-FAILED_STATES = frozenset({TaskState.ERROR})
-UNFINISHED_STATES = frozenset({TaskState.PENDING, TaskState.RUNNING})
-
-# What callers of the live API have met instead of the four documented states.
-_SYNONYMS = {
-    **dict.fromkeys(("queued", "queue", "created", "submitted", "waiting"), TaskState.PENDING),
-    **dict.fromkeys(("processing", "in_progress", "generating"), TaskState.RUNNING),
-    **dict.fromkeys(("success", "succeed", "completed", "complete", "finished", "done"), TaskState.SUCCEEDED),
-    **dict.fromkeys(("failed", "fail", "failure", "cancelled", "canceled", "expired", "rejected"), TaskState.ERROR),
-    **{state.value: state for state in TaskState},
-}
-_DOCUMENTED = frozenset(state.value for state in TaskState)
-
-_PERCENT = re.compile(r"(\d{1,9})(?:\.0*)?%?", re.ASCII)
-_MILLISECONDS_FROM = 1e11
-_NAMES_KEPT = 1_000
-
-log = logging.getLogger("duomi")
-_warned: set[str] = set()
+from duomi._payload import (
+    FAILED_STATES,
+    SUCCEEDED_STATES,
+    TASK_SCHEMA,
+    as_mapping,
+    differences,
+    failure_reason,
+    find_task,
+    read_column,
+    read_identifier,
+    read_progress,
+    read_state,
+    read_text,
+    read_time,
+    refusal_code,
+    shown,
+    vendor_message,
+)
 
 
 @attrs.frozen
@@ -97,18 +91,18 @@ class Task:
         body = find_task(payload)
         if body is None:
             raise not_a_task(payload)
-        data = _mapping(body.get("data"))
-        state = _state(body["state"])
+        data = as_mapping(body.get("data"))
+        state = read_state(body["state"])
         return cls(
-            id=_identifier(body.get("id")) or task_id or "",
+            id=read_identifier(body.get("id")) or task_id or "",
             state=state,
-            progress=_progress(body.get("progress")),
-            action=TaskAction(action) if (action := _text(body.get("action"))) else None,
-            message=_reason(body, data) if state in FAILED_STATES else _text(body.get("message")),
-            created_at=_time(body.get("create_time")),
-            updated_at=_time(body.get("update_time")),
-            videos=tuple(Video(url) for url in _column(data.get("videos"), "url", _text)),
-            characters=tuple(Character(name) for name in _column(data.get("characters"), "id", _identifier)),
+            progress=read_progress(body.get("progress")),
+            action=TaskAction(action) if (action := read_text(body.get("action"))) else None,
+            message=failure_reason(body, data) if state in FAILED_STATES else read_text(body.get("message")),
+            created_at=read_time(body.get("create_time")),
+            updated_at=read_time(body.get("update_time")),
+            videos=tuple(Video(url) for url in read_column(data.get("videos"), "url", read_text)),
+            characters=tuple(Character(name) for name in read_column(data.get("characters"), "id", read_identifier)),
             raw=payload,
             asked_for=task_id,
         )
@@ -167,7 +161,7 @@ class Task:
         """
         for pointer, text, unfit in self._differences():
             if unfit:
-                raise APIResponseError(f"task {self.id}: {pointer}: {text}", body=_shown(self.raw))
+                raise APIResponseError(f"task {self.id}: {pointer}: {text}", body=shown(self.raw))
         return VideoTask.from_dict(find_task(self.raw) or {})
 
     def __str__(self) -> str:
@@ -251,117 +245,10 @@ class Outcome:
     error: DuomiError | None
 
 
-def find_task(payload: object) -> Mapping[str, Any] | None:
-    """Return the part of a payload that is a task: all of it, the `data` of an envelope, or nothing."""
-    if not isinstance(payload, Mapping):
-        return None
-    if _text(payload.get("state")):
-        return payload
-    inner = _mapping(payload.get("data"))
-    code = 0 if payload.get("code") is None else whole_number(payload["code"])
-    well = code is not None and (code == 0 or 200 <= code <= 299)
-    return inner if well and _text(inner.get("state")) else None
-
-
-def refusal_code(payload: object) -> int | None:
-    """Return the code of an envelope that refuses, from 400 to 599."""
-    if not isinstance(payload, Mapping) or find_task(payload) is not None:
-        return None
-    code = whole_number(payload.get("code"))
-    return code if code is not None and 400 <= code <= 599 else None
-
-
 def not_a_task(payload: object) -> DuomiError:
     """Return the error that a payload without a task is."""
     code = refusal_code(payload)
     if code is None:
-        return APIResponseError("the payload is no task: it has no `state`", body=_shown(payload))
+        return APIResponseError("the payload is no task: it has no `state`", body=shown(payload))
     message = vendor_message(payload)
-    return status_error_type(code)(f"code {code}: {message}".rstrip(": "), 200, code, message, _shown(payload))
-
-
-def vendor_message(payload: object) -> str:
-    """Return what an error's body says: `message`, `msg`, `error`, or `error.message`."""
-    if not isinstance(payload, Mapping):
-        return ""
-    inner = _mapping(payload.get("error")).get("message")
-    return _first(payload.get("message"), payload.get("msg"), payload.get("error"), inner)
-
-
-def note_deviations(task: Task, conceal: Callable[[str], str]) -> None:
-    """Log an undocumented state once, and every other deviation for those who debug; `conceal` takes the key out."""
-    value = str((find_task(task.raw) or {})["state"])
-    if value not in _DOCUMENTED and value not in _warned and len(_warned) < _NAMES_KEPT:
-        _warned.add(value)
-        log.warning("%s", conceal(f"undocumented state {value!r}, taken for {task.state.value!r}"))
-    # Looking for deviations costs more than reading the task, so nobody looks who is not asked to.
-    if log.isEnabledFor(logging.DEBUG):
-        for line in task.deviations:
-            log.debug("%s", conceal(f"task {task.task_id!r} deviates from the contract: {line}"))
-
-
-def _state(text: str) -> TaskState:
-    trimmed = text.strip()
-    return _SYNONYMS.get(trimmed.lower()) or TaskState(trimmed)
-
-
-def _progress(value: object) -> int | None:
-    if isinstance(value, str):
-        digits = _PERCENT.fullmatch("".join(value.split()))
-        value = int(digits[1]) if digits else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100 or value != int(value):
-        return None
-    return int(value)
-
-
-def _time(value: object) -> datetime | None:
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-        value = int(value) if len(value) < 30 else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        return None
-    try:
-        return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS_FROM else value, tz=UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _reason(body: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    inner = _mapping(body.get("error")).get("message")
-    return _first(body.get("message"), body.get("error"), inner, data.get("description"), body.get("msg"))
-
-
-def _first(*values: object) -> str:
-    return next((text for value in values if (text := _text(value))), "")
-
-
-def _column(entries: object, key: str, read: Callable[[object], str]) -> list[str]:
-    if not isinstance(entries, list):
-        return []
-    return [text for entry in entries if isinstance(entry, Mapping) and (text := read(entry.get(key)))]
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _identifier(value: object) -> str:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def whole_number(value: object) -> int | None:
-    """Read a number, or a text of digits, as a whole number."""
-    if isinstance(value, str):
-        return int(value) if re.fullmatch(r"\s*\d{1,9}\s*", value, re.ASCII) else None
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-    return int(value) if whole and isinstance(value, int | float) else None
-
-
-def _shown(payload: object) -> str:
-    try:
-        return json.dumps(payload, ensure_ascii=False, default=str)[:BODY_LIMIT]
-    except (RecursionError, ValueError):
-        return ""
+    return status_error_type(code)(f"code {code}: {message}".rstrip(": "), 200, code, message, shown(payload))

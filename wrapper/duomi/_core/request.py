@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import httpx
 
@@ -20,9 +20,14 @@ from duomi._errors import (
     DuomiError,
     status_error_type,
 )
-from duomi._task import Task, find_task, note_deviations, refusal_code, vendor_message, whole_number
+from duomi._payload import DOCUMENTED_STATES, decode, find_task, refusal_code, vendor_message, whole_number
+from duomi._task import Task
 
 T = TypeVar("T")
+
+STATES_WARNED_OF = 1_000
+log = logging.getLogger("duomi")
+_warned: set[str] = set()
 
 # What stands between the caller and the vendor may ask for patience, too.
 PASSING_STATUSES = frozenset({408, 425, 429})
@@ -180,21 +185,23 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
     return read
 
 
+def note_deviations(task: Task, conceal: Callable[[str], str]) -> None:
+    """Log an undocumented state once, and every other deviation for those who debug; `conceal` takes the key out."""
+    value = str((find_task(task.raw) or {})["state"])
+    if value not in DOCUMENTED_STATES and value not in _warned and len(_warned) < STATES_WARNED_OF:
+        _warned.add(value)
+        log.warning("%s", conceal(f"undocumented state {value!r}, taken for {task.state.value!r}"))
+    # Looking for deviations costs more than reading the task, so nobody looks who is not asked to.
+    if log.isEnabledFor(logging.DEBUG):
+        for line in task.deviations:
+            log.debug("%s", conceal(f"task {task.task_id!r} deviates from the contract: {line}"))
+
+
 def is_lasting(error: Exception) -> bool:
     """Tell whether the next attempt would meet the same: a request that cannot be made, a host name, a certificate."""
     lasting = ssl.SSLCertVerificationError | UnicodeError
     unsendable = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL
     return isinstance(error, unsendable) or any(isinstance(cause, lasting) for cause in _causes(error))
-
-
-def decode(content: bytes) -> Any:
-    """Decode JSON; what is none becomes a ValueError, returned."""
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        return error
-    except RecursionError as error:
-        return ValueError(str(error))
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
