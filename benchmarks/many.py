@@ -66,26 +66,26 @@ def measure(way: str, delay: float, count: int) -> dict[str, float]:
 class Counting(Polling):
     """Looks at once again, and counts."""
 
-    looks = 0
+    polls = 0
 
     def delay(self, seen: Sequence[Observation]) -> float:
         """Count."""
-        Counting.looks += len(seen[-1:])
+        Counting.polls += len(seen[-1:])
         return 0.0
 
 
-async def _hold(url: str, count: int, looks: int) -> None:
+async def _hold(url: str, count: int, polls: int) -> None:
     """Look so often at each task, so that all that is remembered of it is there."""
     polling = Counting(timeout=3_600.0)
     async with AsyncDuomi("key", base_url=url) as client, client.as_completed(map(str, range(count)), polling=polling):
-        while Counting.looks < count * looks:
+        while Counting.polls < count * polls:
             await asyncio.sleep(0.05)
 
 
-def memory(count: int, looks: int = 9) -> dict[str, float]:
+def memory(count: int, polls: int = 9) -> dict[str, float]:
     """Return the resident bytes of this process while so many tasks are waited for."""
     with served() as url:
-        asyncio.run(_hold(url, count, looks))
+        asyncio.run(_hold(url, count, polls))
     return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
 
 

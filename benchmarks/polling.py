@@ -16,14 +16,14 @@ SEEDS = (11, 12, 13)
 COUNT = 3_000
 
 
-def adaptive(seen: Sequence[Observation], luck: random.Random) -> float:
+def adaptive(seen: Sequence[Observation], jitter: random.Random) -> float:
     """Wait as this client does by default, its jitter included."""
-    return Polling().delay(seen) * (0.9 + 0.2 * luck.random())
+    return Polling().delay(seen) * (0.9 + 0.2 * jitter.random())
 
 
 POLLERS: dict[str, Delay] = {
     "every 5 s": lambda _seen, _luck: 5.0,
-    "every 6 s +- 1.5 s (runwayml)": lambda _seen, luck: luck.uniform(4.5, 7.5),
+    "every 6 s +- 1.5 s (runwayml)": lambda _seen, jitter: jitter.uniform(4.5, 7.5),
     "every 2.5 s": lambda _seen, _luck: 2.5,
     "every 8 s": lambda _seen, _luck: 8.0,
     "1 s, doubled up to 30 s": lambda seen, _luck: min(30.0, 2.0 ** min(len(seen) - 1, 5)),
@@ -31,29 +31,29 @@ POLLERS: dict[str, Delay] = {
 }
 
 
-def run(delay: Delay, trace: Trace, luck: random.Random) -> tuple[int, float]:
+def run(delay: Delay, trace: Trace, jitter: random.Random) -> tuple[int, float]:
     """Return how many requests a job takes, and how many seconds after its end it is noticed."""
-    at, looks = 0.0, 0
+    at, polls = 0.0, 0
     seen: list[Observation] = []
     while True:
-        looks += 1
-        state, progress = trace.look(at)
+        polls += 1
+        state, progress = trace.poll(at)
         if state == "succeeded":
-            return looks, at - trace.ends_at
+            return polls, at - trace.ends_at
         seen = [*seen[:1], *seen[1:][-6:], Observation(at, state, progress)]
-        at += delay(seen, luck)
+        at += delay(seen, jitter)
 
 
 class Tally:
     """Requests and delays of one poller, for all jobs or for one kind."""
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.polls = 0
         self.late: list[float] = []
 
-    def add(self, looks: int, late: float) -> None:
+    def add(self, polls: int, late: float) -> None:
         """Add one job."""
-        self.looks += looks
+        self.polls += polls
         self.late.append(late)
 
     @property
@@ -68,9 +68,9 @@ def tallies() -> dict[str, dict[str, Tally]]:
     for seed in SEEDS:
         for trace in traces(seed, COUNT):
             for name, delay in POLLERS.items():
-                looks, late = run(delay, trace, random.Random(seed))
+                polls, late = run(delay, trace, random.Random(seed))
                 for kind in ("all", trace.kind):
-                    found[name][kind].add(looks, late)
+                    found[name][kind].add(polls, late)
     return found
 
 
@@ -84,7 +84,7 @@ def _plot(found: dict[str, dict[str, Tally]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, kinds in found.items():
         every = kinds["all"]
-        axes.plot(every.mean, every.looks / len(every.late), "o", label=name)
+        axes.plot(every.mean, every.polls / len(every.late), "o", label=name)
     axes.set(xlim=0, ylim=0, xlabel="mean delay, s", ylabel="requests per job")
     axes.legend()
     figure.savefig(path, metadata={"Date": None})
@@ -99,12 +99,12 @@ def main() -> None:
     base, other, *_, ours = found.values()
     print(f"{len(SEEDS) * COUNT:,} made-up jobs, seeds {', '.join(map(str, SEEDS))}:\n")
     print(table(["poller", "requests, over every 5 s", "mean delay, s", "worst delay, s"],
-                [[name, kinds["all"].looks / base["all"].looks, kinds["all"].mean, max(kinds["all"].late)] for name, kinds in found.items()]))  # fmt: skip
+                [[name, kinds["all"].polls / base["all"].polls, kinds["all"].mean, max(kinds["all"].late)] for name, kinds in found.items()]))  # fmt: skip
     print("\nThe default schedule, by kind of job:\n")
     print(table(["kind", "requests, over every 5 s", "mean delay, s", "every 5 s: mean delay, s", "worst delay, s"],
-                [[kind, ours[kind].looks / base[kind].looks, ours[kind].mean, base[kind].mean, max(ours[kind].late)] for kind in KINDS]))  # fmt: skip
-    against = ours["all"].looks / base["all"].looks
-    against_other = ours["all"].looks / other["all"].looks
+                [[kind, ours[kind].polls / base[kind].polls, ours[kind].mean, base[kind].mean, max(ours[kind].late)] for kind in KINDS]))  # fmt: skip
+    against = ours["all"].polls / base["all"].polls
+    against_other = ours["all"].polls / other["all"].polls
     punctual = ours["all"].mean <= base["all"].mean and max(ours["all"].late) <= 60
     print()
     print(table(["figure", "measured", "must", ""], [

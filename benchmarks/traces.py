@@ -42,7 +42,7 @@ class Trace:
         """The second at which the job is done."""
         return self.queue + self.length
 
-    def look(self, at: float) -> tuple[str, int | None]:
+    def poll(self, at: float) -> tuple[str, int | None]:
         """Return the state and the progress that a look at a second finds."""
         if at >= self.ends_at:
             return "succeeded", 100
@@ -54,8 +54,8 @@ class Trace:
 
 def traces(seed: int, count: int) -> Iterator[Trace]:
     """Yield so many jobs, the kinds in turn."""
-    luck = random.Random(seed)
+    jitter = random.Random(seed)
     kinds = list(KINDS)
     for number in range(count):
-        queue = QUEUE_MEDIAN * luck.lognormvariate(0, QUEUE_SPREAD) if luck.random() < QUEUED else 0.0
-        yield Trace(kinds[number % len(kinds)], queue, MEDIAN * luck.lognormvariate(0, SPREAD))
+        queue = QUEUE_MEDIAN * jitter.lognormvariate(0, QUEUE_SPREAD) if jitter.random() < QUEUED else 0.0
+        yield Trace(kinds[number % len(kinds)], queue, MEDIAN * jitter.lognormvariate(0, SPREAD))

@@ -31,7 +31,7 @@ from duomi import (
     TaskFailedError,
     TaskTimeoutError,
 )
-from duomi.celery import _remembered, register
+from duomi.celery import _load_state, register
 from duomi.simulator import Script, Simulator
 from harness import until
 from redis import Redis
@@ -177,12 +177,12 @@ def are_noted(broker: Broker, results: dict[str, Any]) -> bool:
     return all(task_id in ended or result.id in noted for task_id, result in results.items())
 
 
-def memory(message: dict[str, Any]) -> dict[str, Any] | None:
+def state_of(message: dict[str, Any]) -> dict[str, Any] | None:
     """Return what a wait remembers in its message."""
     from base64 import b64decode
 
     _args, keywords, _embed = json.loads(b64decode(message["body"]))
-    found: dict[str, Any] | None = keywords.get("memory")
+    found: dict[str, Any] | None = keywords.get("state")
     return found
 
 
@@ -207,7 +207,7 @@ def test_no_wait_is_lost_as_workers_are_killed(
     }
 
     def looked(times: int) -> Callable[[], bool]:
-        return lambda: sum(map(simulator.looks, good)) > times
+        return lambda: sum(map(simulator.polls, good)) > times
 
     for worker, times in ((crew[0], 300), (crew[1], 600)):
         until(looked(times))
@@ -242,7 +242,7 @@ def test_a_wait_on_celery_looks_as_often_as_wait_does(
     worker.wait(20)
 
     assert all(task.is_succeeded and task.videos for task in tasks)
-    assert {simulator.looks(task_id) for task_id in ids} == {simulator.looks("reference")} == {6}
+    assert {simulator.polls(task_id) for task_id in ids} == {simulator.polls("reference")} == {6}
     made, closed = (broker.redis.lrange(name, 0, -1) for name in ("made", "closed"))
     assert len(made) == len(set(made)) == (2 if pool == "prefork" else 1)
     assert sorted(made) == sorted(closed)
@@ -255,13 +255,13 @@ def test_a_message_is_small_and_bounded(broker: Broker, simulated: Callable[...,
     worker = workers.start("-P", "solo")
     waiting().delay("long")
 
-    until(lambda: simulator.looks("long") > 40)
+    until(lambda: simulator.polls("long") > 40)
     workers.freeze(worker, lambda: messages(broker))
 
     for message in messages(broker):  # in the middle of a look: that look's, and the next one's if it is sent already
-        remembered = memory(message) or {}
-        assert len(remembered["seen"]) == 8
-        assert abs(remembered["began"] - time.time()) < 60
+        poll_state = state_of(message) or {}
+        assert len(poll_state["history"]) == 8
+        assert abs(poll_state["began"] - time.time()) < 60
         assert len(json.dumps(message)) < 3_000
 
 
@@ -289,9 +289,9 @@ def test_a_worker_that_is_stopped_gently_finishes_its_look(
     workers.start("-c", "1")
 
     assert worker.returncode == 0
-    assert (memory(message) or {})["seen"][0][1:] == ["pending", 0]
+    assert (state_of(message) or {})["history"][0][1:] == ["pending", 0]
     assert Task.from_payload(result.get(30)).is_succeeded
-    assert simulator.looks("one") == 2
+    assert simulator.polls("one") == 2
 
 
 def test_a_broker_that_restarts_loses_no_wait(
@@ -304,7 +304,7 @@ def test_a_broker_that_restarts_loses_no_wait(
     simulator = simulated(dict.fromkeys(ids, Script(running=tuple(range(5, 100, 5)))))
     worker = workers.start("-c", "2")
     results = {task_id: waiting().apply_async((task_id,), link=clips.save_clip.s()) for task_id in ids}
-    until(lambda: sum(map(simulator.looks, ids)) > 200)
+    until(lambda: sum(map(simulator.polls, ids)) > 200)
 
     workers.freeze(worker, lambda: are_noted(broker, results))
     broker.stop()
@@ -385,14 +385,14 @@ def test_trouble_before_and_after_the_first_good_answer_is_outlasted(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
     """A 502 and a page of HTML, at first or in the middle, end no wait before `outage` is over."""
-    looks: dict[str, int] = {}
+    polls: dict[str, int] = {}
 
     def trouble(request: Request) -> Response | None:
         name = request.path.rpartition("/")[2]
-        look = looks[name] = looks.get(name, 0) + 1
-        if name == "down" or look in {1, 4}:
+        poll = polls[name] = polls.get(name, 0) + 1
+        if name == "down" or poll in {1, 4}:
             return Response("bad gateway", 502)
-        return Response("<html>", 200, content_type="text/html") if look in {2, 5} else None
+        return Response("<html>", 200, content_type="text/html") if poll in {2, 5} else None
 
     simulated({"one": Script(), "down": Script()}, trouble)
     workers.start("-P", "solo")
@@ -401,7 +401,7 @@ def test_trouble_before_and_after_the_first_good_answer_is_outlasted(
     assert Task.from_payload(well.get(60)).is_succeeded
     with pytest.raises(DuomiError, match="status 502"):
         ill.get(60)
-    assert looks["down"] > 10
+    assert polls["down"] > 10
 
 
 def test_trouble_of_a_worker_ends_no_wait(
@@ -466,22 +466,22 @@ def test_the_time_in_which_no_worker_was_there_does_not_count(
     trouble = [Response("", 502), Response("", 429, {"retry-after": "1"})]
     simulated({"one": Script(pending=0, running=())}, lambda _request: trouble.pop() if trouble else None)
     began = time.time() - 3_700
-    memory = {"began": began, "seen": [[0.0, "running", 50]], "failing_since": 4.0}
-    result = waiting().apply_async(("one",), {"memory": memory, "due": began + 5.0})
+    state = {"began": began, "history": [[0.0, "running", 50]], "outage_since": 4.0}
+    result = waiting().apply_async(("one",), {"state": state, "eta": began + 5.0})
     workers.start("-P", "solo")
 
     assert Task.from_payload(result.get(60)).is_succeeded
 
 
-def test_a_memory_that_cannot_be_read_begins_anew() -> None:
+def test_a_state_that_cannot_be_read_starts_again() -> None:
     """A message of whatever version ends no wait."""
     before = time.time()
 
-    unreadable: list[dict[str, Any]] = [{"began": 1.0, "seen": 5}, {"seen": []}, {"began": 1.0, "seen": [[]]}]
+    unreadable: list[dict[str, Any]] = [{"began": 1.0, "seen": 5}, {"history": []}, {"began": 1.0, "history": [[]]}]
     for broken in unreadable:
-        remembered = _remembered(broken, None)
-        assert remembered.began >= before
-        assert remembered.seen == ()
+        poll_state = _load_state(broken, None)
+        assert poll_state.began >= before
+        assert poll_state.history == ()
 
 
 def test_waits_work_in_a_chord(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
@@ -506,7 +506,7 @@ def test_a_queue_of_its_own_has_its_own_limit(
     results = [clips.in_own_queue.delay(task_id) for task_id in "abcd"]
 
     assert all(Task.from_payload(result.get(60)).is_succeeded for result in results)
-    assert sum(map(simulator.looks, "abcd")) == 16
+    assert sum(map(simulator.polls, "abcd")) == 16
     assert time.monotonic() - began >= 15 / 5
 
 
@@ -552,7 +552,7 @@ def test_called_directly_or_eagerly_it_waits_in_place(
 
     assert Task.from_payload(wait_for_task.delay("one").get()).is_succeeded
     assert Task.from_payload(wait_for_task("one")).is_succeeded
-    assert simulator.looks("one") == 5
+    assert simulator.polls("one") == 5
     with pytest.raises(TaskFailedError, match="no"):
         wait_for_task.delay("two")
 
@@ -566,7 +566,7 @@ def test_a_client_is_closed_after_the_last_look(simulated: Callable[..., Simulat
     class Client(Duomi):
         def close(self) -> None:
             super().close()
-            closed_at.append(simulator.looks("one"))
+            closed_at.append(simulator.polls("one"))
 
     def shut_down(_request: Request) -> None:
         worker_shutdown.send(sender=None)
@@ -633,7 +633,7 @@ def test_what_can_never_be_sent_ends_the_wait(
         result.get(30)
     app.close()
 
-    assert simulator.looks("one") == 1
+    assert simulator.polls("one") == 1
 
 
 def test_the_documented_service_saves_its_clips(broker: Broker, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from duomi import (
     __version__,
 )
 from duomi._cli import commands, main
-from duomi._cli.screen import Ending, Screen, _end
+from duomi._cli.screen import Screen, TaskResult, _end
 from duomi.simulator import CLIP, Script, Simulator
 from faults import FaultServer, hang
 from harness import KEY, until
@@ -155,7 +155,7 @@ def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, words: str, resu
         process = start(tmp_path, url, *words.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout is not None
         out = process.stdout.readline() if "--json" in words else b""
-        until(lambda: simulator.looks("stuck"))
+        until(lambda: simulator.polls("stuck"))
 
         process.send_signal(signal.SIGINT)
 
@@ -277,7 +277,7 @@ def test_the_simulator_answers_like_the_api() -> None:
     simulator = Simulator({"a": Script()})
     with simulator.serve() as url, Duomi(KEY, base_url=url) as one:
         one.get_task("a")
-        assert simulator.looks("a") == 1
+        assert simulator.polls("a") == 1
 
 
 def test_ctrl_c_after_the_last_end_has_nothing_to_resume(
@@ -480,4 +480,4 @@ def test_a_setting_that_cannot_be_used_is_one_line(tmp_path: Path, base_url: str
 )
 def test_a_bar_that_ends_badly_says_so_in_a_word(error: DuomiError, word: str) -> None:
     """Beside the bar stands how its task ended."""
-    assert _end(Ending(Outcome("t", None, error), [])) == word
+    assert _end(TaskResult(Outcome("t", None, error), [])) == word

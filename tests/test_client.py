@@ -133,7 +133,7 @@ def test_wait_shows_each_change(call: Caller, server: Server) -> None:
 
     task = call("wait", ID, on_update=seen.append)
 
-    assert [look.state.value for look in seen] == ["pending", "running", "succeeded"]
+    assert [poll.state.value for poll in seen] == ["pending", "running", "succeeded"]
     assert task == seen[-1]
     assert task.is_succeeded
 

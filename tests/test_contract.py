@@ -55,8 +55,8 @@ def test_the_simulator_keeps_the_contract(outcome: Any) -> None:
     """Every payload that the simulator sends unscripted conforms to openapi.yaml."""
     simulator = Simulator({EXAMPLE_ID: Script(outcome=outcome)})
 
-    for look in range(1, 6):
-        payload = simulator.payload(EXAMPLE_ID, look, "http://127.0.0.1")
+    for poll in range(1, 6):
+        payload = simulator.payload(EXAMPLE_ID, poll, "http://127.0.0.1")
         jsonschema.validate(payload, schema())
         assert Task.from_payload(payload).deviations == ()
 

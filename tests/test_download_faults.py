@@ -17,7 +17,7 @@ import httpx
 import pytest
 from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
 from duomi._core.download import Head, Run, Target, download_flow
-from duomi._core.poll import Surroundings
+from duomi._core.poll import Runtime
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
 from harness import KEY, TABLE_KINDS, Caller
 
@@ -416,14 +416,14 @@ def test_nobody_at_the_clips_server(tmp_path: Path) -> None:
 def by_hand(folder: Path, heads: Sequence[Any]) -> None:
     """Feed the flow of a download."""
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
-    around = Surroundings(lambda: 0.0, lambda: 0.5)
+    around = Runtime(lambda: 0.0, lambda: 0.5)
     flow = download_flow(task, Target(folder), lambda: iter(()), around, Retry())  # type: ignore[arg-type, return-value]
-    wish = next(flow)
+    effect = next(flow)
     for each in heads:
-        while isinstance(wish, Run):
-            wish.action()
-            wish = flow.send(None)
-        wish = flow.send(each)
+        while isinstance(effect, Run):
+            effect.action()
+            effect = flow.send(None)
+        effect = flow.send(each)
 
 
 def test_a_redirect_that_no_url_can_follow_is_told(tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_a_redirect_that_no_url_can_follow_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
     """Where the file cannot be opened, nothing is asked for."""
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
-    around = Surroundings(lambda: 0.0, lambda: 0.5)
+    around = Runtime(lambda: 0.0, lambda: 0.5)
     flow = download_flow(task, Target(tmp_path / "x"), lambda: iter(()), around, Retry())  # type: ignore[arg-type, return-value]
     assert isinstance(next(flow), Run)
 

@@ -74,11 +74,11 @@ class Fault:
     tls: bool = False
 
 
-def passing(*plays: Play, **more: Any) -> Fault:
+def transient(*plays: Play, **more: Any) -> Fault:
     return Fault([*plays, GOOD], None, len(plays) + 1, **more)
 
 
-def lasting(play: Play, error: type[DuomiError]) -> Fault:
+def permanent(play: Play, error: type[DuomiError]) -> Fault:
     return Fault([play], error, 1)
 
 
@@ -92,72 +92,72 @@ async def idle_then_closed(exchange: Exchange) -> None:
 
 
 FAULTS: dict[str, Fault] = {
-    "closed without an answer": passing(raw()),
-    "reset": passing(raw(reset=True)),
+    "closed without an answer": transient(raw()),
+    "reset": transient(raw(reset=True)),
     "closed before the request": Fault([GOOD], None, 1, accept=[b""]),
-    "half a status line": passing(raw(b"HTTP/1.1 2")),
-    "half a head": passing(raw(b"HTTP/1.1 200 OK\r\ncontent-type: appl")),
-    "half a body": passing(half(BODY)),
-    "half a body, then reset": passing(half(BODY, reset=True)),
-    "a broken chunk": passing(raw(CHUNKED, b"5\r\nabc\r\nzz\r\n")),
-    "a chunk without its end": passing(raw(CHUNKED, b"5\r\nabc")),
-    "garbage instead of HTTP": passing(raw(b"\x00\xff garbage \r\n\r\n")),
-    "another protocol": passing(raw(b"220 mail.example ESMTP\r\n")),
-    "a head without end": passing(raw(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 50_000)),
-    "two lengths": passing(raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}")),
-    "broken gzip": passing(compressed(b"\x1f\x8b\x08 not gzip")),
-    "gzip that is none": passing(compressed(BODY)),
-    "gzip cut off": passing(compressed(CUT_GZIP)),
-    "deflate cut off": passing(compressed(zlib.compress(BODY)[:-6], "deflate")),
-    "deflate that is none": passing(compressed(b"\x78\x9cxx", "deflate")),
-    "a coding not asked for": passing(compressed(BODY, "br")),
-    "codings without end": passing(compressed(BODY, ", ".join(["gzip"] * 3_000))),
-    "no answer in time": passing(hang),
-    "half a head in time": passing(then_hang(b"HTTP/1.1 200 OK\r\ncontent-")),
-    "half a body in time": passing(then_hang(ENDLESS, b"{")),
-    "a body that drips": passing(drip(ENDLESS, b" ", SHORT / 6)),
-    "a page instead of JSON": passing(answer(200, b"<html>busy</html>", say="text/html")),
-    "nothing": passing(answer(200, b"")),
-    "no content": passing(raw(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    "cut JSON": passing(answer(200, BODY[:-5])),
-    "invalid UTF-8": passing(answer(200, b'{"state": "\xff\xfe"}')),
-    "no task": passing(answer(200, {})),
-    "a list": passing(answer(200, [1])),
-    "null": passing(answer(200, None)),
-    "a number of 5,000 digits": passing(answer(200, b'{"id": ' + b"9" * 5_000 + b"}")),
-    "JSON nested 200,000 deep": passing(answer(200, DEEP)),
+    "half a status line": transient(raw(b"HTTP/1.1 2")),
+    "half a head": transient(raw(b"HTTP/1.1 200 OK\r\ncontent-type: appl")),
+    "half a body": transient(half(BODY)),
+    "half a body, then reset": transient(half(BODY, reset=True)),
+    "a broken chunk": transient(raw(CHUNKED, b"5\r\nabc\r\nzz\r\n")),
+    "a chunk without its end": transient(raw(CHUNKED, b"5\r\nabc")),
+    "garbage instead of HTTP": transient(raw(b"\x00\xff garbage \r\n\r\n")),
+    "another protocol": transient(raw(b"220 mail.example ESMTP\r\n")),
+    "a head without end": transient(raw(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 50_000)),
+    "two lengths": transient(raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}")),
+    "broken gzip": transient(compressed(b"\x1f\x8b\x08 not gzip")),
+    "gzip that is none": transient(compressed(BODY)),
+    "gzip cut off": transient(compressed(CUT_GZIP)),
+    "deflate cut off": transient(compressed(zlib.compress(BODY)[:-6], "deflate")),
+    "deflate that is none": transient(compressed(b"\x78\x9cxx", "deflate")),
+    "a coding not asked for": transient(compressed(BODY, "br")),
+    "codings without end": transient(compressed(BODY, ", ".join(["gzip"] * 3_000))),
+    "no answer in time": transient(hang),
+    "half a head in time": transient(then_hang(b"HTTP/1.1 200 OK\r\ncontent-")),
+    "half a body in time": transient(then_hang(ENDLESS, b"{")),
+    "a body that drips": transient(drip(ENDLESS, b" ", SHORT / 6)),
+    "a page instead of JSON": transient(answer(200, b"<html>busy</html>", say="text/html")),
+    "nothing": transient(answer(200, b"")),
+    "no content": transient(raw(b"HTTP/1.1 204 No Content\r\n\r\n")),
+    "cut JSON": transient(answer(200, BODY[:-5])),
+    "invalid UTF-8": transient(answer(200, b'{"state": "\xff\xfe"}')),
+    "no task": transient(answer(200, {})),
+    "a list": transient(answer(200, [1])),
+    "null": transient(answer(200, None)),
+    "a number of 5,000 digits": transient(answer(200, b'{"id": ' + b"9" * 5_000 + b"}")),
+    "JSON nested 200,000 deep": transient(answer(200, DEEP)),
     "JSON nested 200,000 deep, to the end": Fault([answer(200, DEEP)], APIResponseError, 5),
     "garbage to the end": Fault([raw(b"\x00")], APIConnectionError, 5),
     "no answer in time to the end": Fault([hang], APITimeoutError, 5),
-    **{f"status {status}": passing(answer(status, {"message": "later"}))
+    **{f"status {status}": transient(answer(status, {"message": "later"}))
        for status in (408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 530, 599)},
-    **{f"status {status}": passing(answer(status, BODY)) for status in (201, 202, 206, 299)},
-    **{f"envelope {code!r}": passing(envelope(code)) for code in (408, 429, 500, 503, 599, "429", "500", 429.0)},
+    **{f"status {status}": transient(answer(status, BODY)) for status in (201, 202, 206, 299)},
+    **{f"envelope {code!r}": transient(envelope(code)) for code in (408, 429, 500, 503, 599, "429", "500", 429.0)},
     "TLS: garbage": Fault([GOOD], None, 1, accept=[b"garbage"], tls=True),
     "TLS: closed": Fault([GOOD], None, 1, accept=[b""], tls=True),
     "TLS: an alert": Fault([GOOD], None, 1, accept=[b"\x15\x03\x03\x00\x02\x02\x28"], tls=True),
-    "status 400": lasting(answer(400, {"msg": "what?"}), APIStatusError),
-    "status 401": lasting(answer(401, {"error": {"message": "who?"}}), AuthenticationError),
-    "status 402": lasting(answer(402, b"no credit", say="text/plain"), APIStatusError),
-    "status 403": lasting(answer(403, {}), PermissionDeniedError),
-    "status 404": lasting(answer(404, b"<html>", say="text/html"), NotFoundError),
-    "status 410": lasting(answer(410, b""), APIStatusError),
-    "status 422": lasting(answer(422, None), APIStatusError),
-    "status 451": lasting(answer(451, DEEP), APIStatusError),
-    "status 404 with a body cut off": lasting(half(b'{"message": "gone"}', status=404), NotFoundError),
-    **{f"envelope {code!r}": lasting(envelope(code), error)
+    "status 400": permanent(answer(400, {"msg": "what?"}), APIStatusError),
+    "status 401": permanent(answer(401, {"error": {"message": "who?"}}), AuthenticationError),
+    "status 402": permanent(answer(402, b"no credit", say="text/plain"), APIStatusError),
+    "status 403": permanent(answer(403, {}), PermissionDeniedError),
+    "status 404": permanent(answer(404, b"<html>", say="text/html"), NotFoundError),
+    "status 410": permanent(answer(410, b""), APIStatusError),
+    "status 422": permanent(answer(422, None), APIStatusError),
+    "status 451": permanent(answer(451, DEEP), APIStatusError),
+    "status 404 with a body cut off": permanent(half(b'{"message": "gone"}', status=404), NotFoundError),
+    **{f"envelope {code!r}": permanent(envelope(code), error)
        for code, error in ((400, APIStatusError), (401, AuthenticationError), (403, PermissionDeniedError),
                            (404, NotFoundError), ("404", NotFoundError), (425, APIStatusError), (499, APIStatusError))},
-    **{f"redirect {status}": lasting(answer(status, b"", location="http://127.0.0.1:1/v1"), APIStatusError)
+    **{f"redirect {status}": permanent(answer(status, b"", location="http://127.0.0.1:1/v1"), APIStatusError)
        for status in (301, 302, 303, 307, 308)},
-    "redirect to nowhere": lasting(answer(302, b"", location="https://[::bad:99999999"), APIStatusError),
-    "redirect to another scheme": lasting(answer(302, b"", location="file:///etc/passwd"), APIStatusError),
-    "not modified": lasting(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"), APIStatusError),
-    "switching protocols": passing(raw(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")),
-    "a body without end": lasting(endless(ENDLESS, b" " * 65_536), APIResponseError),
-    "a body without end, in chunks": lasting(endless(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"), APIResponseError),
-    "a gzip bomb": lasting(compressed(bomb(200)), APIResponseError),
-    "a gzip bomb in gzip": lasting(compressed(gzip.compress(bomb(400), 9), "gzip, gzip"), APIResponseError),
+    "redirect to nowhere": permanent(answer(302, b"", location="https://[::bad:99999999"), APIStatusError),
+    "redirect to another scheme": permanent(answer(302, b"", location="file:///etc/passwd"), APIStatusError),
+    "not modified": permanent(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"), APIStatusError),
+    "switching protocols": transient(raw(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")),
+    "a body without end": permanent(endless(ENDLESS, b" " * 65_536), APIResponseError),
+    "a body without end, in chunks": permanent(endless(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"), APIResponseError),
+    "a gzip bomb": permanent(compressed(bomb(200)), APIResponseError),
+    "a gzip bomb in gzip": permanent(compressed(gzip.compress(bomb(400), 9), "gzip, gzip"), APIResponseError),
 }  # fmt: skip
 
 
@@ -205,9 +205,9 @@ def test_an_idle_connection_that_was_closed_does_no_harm(kind: str) -> None:
     """The server closes a connection between two calls without a word, and the second call does not feel it."""
     with FaultServer([idle_then_closed, GOOD]) as server:
         call = Caller(kind, server.url)
-        looks = call.script(lambda client: [lambda: client.get_task(ID), lambda: client.get_task(ID)], pause=0.05)
+        polls = call.script(lambda client: [lambda: client.get_task(ID), lambda: client.get_task(ID)], pause=0.05)
 
-    assert [look.progress for look in looks] == [45, 45]
+    assert [poll.progress for poll in polls] == [45, 45]
     assert len(server.heads) == 2
 
 
@@ -486,7 +486,7 @@ def test_a_proxy_that_refuses_is_a_connection_error(monkeypatch: pytest.MonkeyPa
 def test_ssl_is_verified_by_default() -> None:
     """The one TLS context of a client checks certificates and host names."""
     with Duomi(KEY) as client:
-        context = client._driver.pools.tls
+        context = client._driver.lanes.tls
 
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 

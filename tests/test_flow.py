@@ -28,25 +28,25 @@ from duomi import (
     TaskTimeoutError,
 )
 from duomi._core.poll import (
-    Again,
+    Emit,
     Failure,
-    Look,
-    Memory,
+    Poll,
+    PollAgain,
+    Poller,
+    PollState,
+    Runtime,
     Send,
-    Show,
     Sleep,
-    Surroundings,
-    Wait,
+    raise_if_failed,
     request_flow,
-    settle,
     watch_flow,
 )
-from duomi._core.request import Judge, Problem, Reply, read_task, retry_after
+from duomi._core.request import Problem, Reply, ReplyParser, read_task, retry_after
 from duomi._payload import differences
 from harness import payload
 
 REQUEST = httpx.Request("GET", "https://duomiapi.com/v1/videos/tasks/t")
-JUDGE = Judge("GET /v1/videos/tasks/t", str)
+JUDGE = ReplyParser("GET /v1/videos/tasks/t", str)
 
 
 def reply(value: Any, status: int = 200, **headers: str) -> Reply:
@@ -66,10 +66,10 @@ class World:
         self.sleeps: list[float] = []
         self.shown: list[Task] = []
         self.asked: list[float] = []
-        around = Surroundings(lambda: self.now, lambda: 0.5)
+        around = Runtime(lambda: self.now, lambda: 0.5)
         retry = Retry(attempts=2, backoff=1.0)
         limit = polling.timeout if timeout is None else timeout
-        wait = Wait("t", polling, math.inf if limit is None else limit, retry.max_retry_after)
+        wait = Poller("t", polling, math.inf if limit is None else limit, retry.max_retry_after)
         read = read_task("t", strict=False)
         self.flow = watch_flow(wait, lambda span: request_flow(REQUEST, JUDGE, read, around, retry, 30.0, span), around)
 
@@ -77,19 +77,19 @@ class World:
         answer: Any = None
         while True:
             try:
-                wish = self.flow.send(answer)
+                effect = self.flow.send(answer)
             except StopIteration:
                 return self
             answer = None
-            match wish:
+            match effect:
                 case Sleep(seconds):
                     self.sleeps.append(seconds)
                     self.now += seconds
-                case Show(task):
+                case Emit(task):
                     self.shown.append(task)
                 case Send():
                     self.asked.append(self.now - 1_000.0)
-                    self.now += min(self.takes, wish.limit)
+                    self.now += min(self.takes, effect.limit)
                     answer = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
     def fail(self, kind: type[DuomiError]) -> Any:
@@ -138,30 +138,30 @@ def test_an_outage_that_lasts_ends_with_its_last_error() -> None:
 
 def test_a_patient_wait_outlasts_an_outage_before_the_first_good_answer() -> None:
     """Where no flow repeats a look, a Retry-After is heeded, the schedule decides otherwise, and `outage` bounds it."""
-    wait = Wait("t", Polling(outage=60.0), 600.0, 20.0, patient=True)
+    wait = Poller("t", Polling(outage=60.0), 600.0, 20.0, tolerate_initial_outage=True)
     limited = Reply(429, httpx.Headers({"retry-after": "700"}), b"{}")
     answers: list[Reply | Exception] = [RESET, limited, *[RESET] * 5]
-    memory, at, pauses = Memory(0.0), 0.0, list[float]()
+    memory, at, pauses = PollState(0.0), 0.0, list[float]()
     for answer in answers:
         problem = JUDGE(answer, read_task("t", strict=False))
-        memory, verdict = wait.step(Memory.from_json(memory.to_json()), Look(at, at, problem), None, 0.5)
-        if isinstance(verdict, Failure):
+        memory, decision = wait.step(PollState.from_json(memory.to_json()), Poll(at, at, problem), None, 0.5)
+        if isinstance(decision, Failure):
             break
-        assert isinstance(verdict, Again)
-        pauses.append(verdict.seconds)
-        at += verdict.seconds
+        assert isinstance(decision, PollAgain)
+        pauses.append(decision.seconds)
+        at += decision.seconds
 
-    assert isinstance(verdict, Failure)
+    assert isinstance(decision, Failure)
     assert pauses == [12.0, 20.0, 12.0, 12.0, 4.0]
 
 
 def test_a_memory_of_another_version_is_read() -> None:
     """What a newer version adds is passed over, and what an older one lacks has its default."""
-    newer = Memory(5.0).with_task(1.0, Task.from_payload(payload("running"))).to_json() | {"colour": "red"}
-    newer["seen"] = [[*look, "more"] for look in newer["seen"]]
+    newer = PollState(5.0).with_task(1.0, Task.from_payload(payload("running"))).to_json() | {"colour": "red"}
+    newer["history"] = [[*poll, "more"] for poll in newer["history"]]
 
-    assert Memory.from_json(newer).seen == (Observation(1.0, "running", 45),)
-    assert Memory.from_json({"began": 5.0}) == Memory(5.0)
+    assert PollState.from_json(newer).history == (Observation(1.0, "running", 45),)
+    assert PollState.from_json({"began": 5.0}) == PollState(5.0)
 
 
 def test_before_the_first_good_answer_retry_alone_decides() -> None:
@@ -234,12 +234,12 @@ def test_a_hanging_answer_does_not_pass_the_deadline() -> None:
 
 def test_memory_is_small_and_survives_json() -> None:
     """What a wait remembers is bounded, and travels as plain JSON."""
-    memory = Memory(5.0)
-    for look in range(1_000):
-        memory = memory.with_task(float(look), Task.from_payload({"state": "running", "progress": look % 100}))
+    memory = PollState(5.0)
+    for poll in range(1_000):
+        memory = memory.with_task(float(poll), Task.from_payload({"state": "running", "progress": poll % 100}))
 
-    assert Memory.from_json(json.loads(json.dumps(memory.to_json()))) == memory
-    assert [seen.at for seen in memory.seen] == [0.0, *range(993, 1_000)]
+    assert PollState.from_json(json.loads(json.dumps(memory.to_json()))) == memory
+    assert [seen.at for seen in memory.history] == [0.0, *range(993, 1_000)]
     assert len(json.dumps(memory.to_json())) < 600
 
 
@@ -259,15 +259,15 @@ def test_back_off_is_drawn_from_a_doubling_span_with_a_cap() -> None:
     """Full jitter, exponential, capped."""
     retry = Retry(attempts=99)
 
-    assert [retry.pause(attempt, None, 1.0) for attempt in (1, 2, 3, 4, 5, 6, 90)] == [0.5, 1, 2, 4, 8, 8, 8]
-    assert retry.pause(3, None, 0.0) == 0.0
-    assert retry.pause(99, None, 1.0) is None
+    assert [retry.delay(attempt, None, 1.0) for attempt in (1, 2, 3, 4, 5, 6, 90)] == [0.5, 1, 2, 4, 8, 8, 8]
+    assert retry.delay(3, None, 0.0) == 0.0
+    assert retry.delay(99, None, 1.0) is None
 
 
 @pytest.mark.parametrize("error", [httpx.LocalProtocolError("x"), httpx.UnsupportedProtocol("x")])
 def test_what_is_our_own_fault_is_not_repeated(error: Exception) -> None:
     """A request that cannot be written cannot be written the second time."""
-    assert not JUDGE.of_exception(error).passing
+    assert not JUDGE.of_exception(error).transient
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (503, ServerError)])
@@ -296,7 +296,7 @@ def test_the_schedule_is_a_pure_function_within_bounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "seconds"),
+    ("history", "seconds"),
     [
         ([(0, "pending", 0)], 30.0),
         ([(0, "pending", 0), (30, "running", 0)], 12.0),
@@ -311,18 +311,18 @@ def test_the_schedule_is_a_pure_function_within_bounds() -> None:
 )
 def test_the_schedule_follows_what_was_seen(seen: list[tuple[float, str, int | None]], seconds: float) -> None:
     """In the queue seldom; while progress moves a share of what is left; without it like a plain poller."""
-    assert Polling().delay([Observation(*look) for look in seen]) == pytest.approx(seconds)
+    assert Polling().delay([Observation(*poll) for poll in seen]) == pytest.approx(seconds)
 
 
 def test_flows_want_what_they_asked_for() -> None:
     """A driver that forgets the reply, or a watch that ends with nothing, is a bug and says so."""
-    around = Surroundings(lambda: 0.0, lambda: 0.5)
+    around = Runtime(lambda: 0.0, lambda: 0.5)
     flow = request_flow(REQUEST, JUDGE, read_task("t", strict=False), around, Retry(), 30.0)
     assert isinstance(next(flow), Send)
     with pytest.raises(TypeError, match="must be sent a reply"):
         flow.send(None)
     with pytest.raises(TypeError, match="ends with a task"):
-        settle(None)
+        raise_if_failed(None)
 
 
 def test_a_null_that_may_stand_is_no_difference() -> None:

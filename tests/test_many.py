@@ -23,9 +23,9 @@ from duomi import (
     Retry,
     TaskTimeoutError,
 )
-from duomi._core.poll import Send, Span, Surroundings, Wait, request_flow
-from duomi._core.request import Judge, Reply, read_task
-from duomi._core.scheduler import Board, Entry, Rest
+from duomi._core.poll import Poller, Runtime, Send, TimeLimit, request_flow
+from duomi._core.request import Reply, ReplyParser, read_task
+from duomi._core.scheduler import Job, Rest, Scheduler
 from faults import Exchange, FaultServer, Play, answer, hang
 from harness import KEY, POLLING, QUICK, TABLE_KINDS, until
 
@@ -47,13 +47,13 @@ class Api:
         self.takes = takes
         self.gathers = gathers
         self.gathered = asyncio.Event()
-        self.looks: dict[str, int] = {}
+        self.polls: dict[str, int] = {}
         self.at: list[float] = []
         self.now = self.most = 0
 
     async def __call__(self, exchange: Exchange) -> bool | None:
         task_id = exchange.path.rpartition("/")[2]
-        self.looks[task_id] = look = self.looks.get(task_id, 0) + 1
+        self.polls[task_id] = poll = self.polls.get(task_id, 0) + 1
         self.at.append(time.monotonic())
         self.now += 1
         self.most = max(self.most, self.now)
@@ -62,14 +62,14 @@ class Api:
         try:
             await self.gathered.wait()
             await asyncio.sleep(self.takes)
-            return await self.answer_for(task_id, look)(exchange)
+            return await self.answer_for(task_id, poll)(exchange)
         finally:
             self.now -= 1
 
 
-def after(looks: int) -> Callable[[str, int], Play]:
-    return lambda task_id, look: answer(
-        200, done(task_id) if look > looks else {"id": task_id, "state": "running", "progress": look}
+def after(polls: int) -> Callable[[str, int], Play]:
+    return lambda task_id, poll: answer(
+        200, done(task_id) if poll > polls else {"id": task_id, "state": "running", "progress": poll}
     )
 
 
@@ -92,7 +92,7 @@ def collect(
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_task_comes_out_once(kind: str) -> None:
     """Each id, given twice or not, comes out exactly once, and the one that ends first comes first."""
-    api = Api(lambda task_id, look: after(1 if task_id == "b" else 12)(task_id, look))
+    api = Api(lambda task_id, poll: after(1 if task_id == "b" else 12)(task_id, poll))
 
     with FaultServer([api]) as server:
         outcomes = collect(kind, server.url, iter(["a", "b", "c", "a", "b"]))
@@ -113,7 +113,7 @@ def test_each_error_is_what_wait_would_raise(kind: str) -> None:
         "broken": answer(200, b"<html>"),
     }
 
-    with FaultServer([Api(lambda task_id, _look: plays[task_id])]) as server:
+    with FaultServer([Api(lambda task_id, _poll: plays[task_id])]) as server:
         outcomes = {o.task_id: o for o in collect(kind, server.url, plays, timeout=2.0)}
 
     kinds = {name: type(outcome.error).__name__ for name, outcome in outcomes.items()}
@@ -127,14 +127,14 @@ def test_each_error_is_what_wait_would_raise(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_key_that_is_refused_ends_all(kind: str) -> None:
     """After one 401 nobody else is asked for, and everybody has that error."""
-    api = Api(lambda _task_id, _look: answer(401, {}))
+    api = Api(lambda _task_id, _poll: answer(401, {}))
 
     with FaultServer([api]) as server:
         outcomes = collect(kind, server.url, map(str, range(500)), max_in_flight=4)
 
     assert len(outcomes) == 500
     assert {type(outcome.error) for outcome in outcomes} == {AuthenticationError}
-    assert len(api.looks) <= 8
+    assert len(api.polls) <= 8
 
 
 @pytest.mark.slow
@@ -154,11 +154,11 @@ def test_a_retry_after_pauses_all(kind: str, status: int) -> None:
     """Told to wait by one answer nobody asks for that long, and then not everybody at once."""
     refused: list[float] = []
 
-    def play(task_id: str, look: int) -> Play:
-        if not refused and look == 2:
+    def play(task_id: str, poll: int) -> Play:
+        if not refused and poll == 2:
             refused.append(time.monotonic())
             return answer(status, {}, retry_after="1")
-        return after(3)(task_id, look)
+        return after(3)(task_id, poll)
 
     api = Api(play, takes=0.01)
     with FaultServer([api]) as server:
@@ -189,7 +189,7 @@ def test_the_deadline_holds_for_all(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_leaving_the_block_stops_everything(kind: str) -> None:
     """After the block nobody is asked for any more."""
-    api = Api(lambda task_id, look: after(0 if task_id == "0" else 1_000)(task_id, look))
+    api = Api(lambda task_id, poll: after(0 if task_id == "0" else 1_000)(task_id, poll))
 
     async def main(url: str) -> None:
         async with AsyncDuomi(KEY, base_url=url, polling=POLLING) as client:
@@ -344,24 +344,24 @@ class World:
 
     def __init__(self, ids: list[str], polling: Polling, *, allowed: int = 4, retry: Retry = QUICK) -> None:
         self.now = 0.0
-        around = Surroundings(lambda: self.now, lambda: 0.5)
+        around = Runtime(lambda: self.now, lambda: 0.5)
         read = read_task("t", strict=False)
-        judge = Judge("GET /", str)
+        judge = ReplyParser("GET /", str)
 
-        def ask(_task_id: str, span: Span) -> Any:
+        def ask(_task_id: str, span: TimeLimit) -> Any:
             return request_flow(httpx.Request("GET", "https://h/"), judge, read, around, retry, 30.0, span)
 
-        waits = [Wait(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
-        self.board = Board(waits, ask, around, allowed)
+        waits = [Poller(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
+        self.scheduler = Scheduler(waits, ask, around, allowed)
 
-    def look(self, entry: Entry, status: int, body: bytes, **headers: str) -> Any:
-        assert isinstance(self.board.advance(entry, None), Send)
+    def poll(self, entry: Job, status: int, body: bytes, **headers: str) -> Any:
+        assert isinstance(self.scheduler.advance(entry, None), Send)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.board.advance(entry, Reply(status, httpx.Headers(named), body))
+        return self.scheduler.advance(entry, Reply(status, httpx.Headers(named), body))
 
-    def take(self) -> Entry:
-        found = self.board.take()
-        assert isinstance(found, Entry)
+    def take(self) -> Job:
+        found = self.scheduler.take()
+        assert isinstance(found, Job)
         return found
 
 
@@ -372,46 +372,46 @@ def test_one_sleeps_and_the_others_rest() -> None:
     """Of those who find nothing due one sleeps until something is; a second one rests until it is called."""
     world = World(["a", "b"], Polling(interval=5.0))
     for _ in range(2):
-        assert world.look(world.take(), 200, RUNNING) is None
+        assert world.poll(world.take(), 200, RUNNING) is None
 
-    first, second = world.board.take(), world.board.take()
+    first, second = world.scheduler.take(), world.scheduler.take()
 
     assert (first, second) == (Rest(5.0), Rest(float("inf")))
-    assert not world.board.wants_another
-    world.board.woke(Rest(5.0))
-    assert world.board.wants_another
+    assert not world.scheduler.wants_another
+    world.scheduler.woke(Rest(5.0))
+    assert world.scheduler.wants_another
 
 
 def test_after_a_pause_one_begins_and_more_follow() -> None:
     """When the pause is over one asks first, and with each good answer one more may."""
     world = World([str(n) for n in range(8)], Polling(interval=0.0), allowed=4)
-    assert world.look(world.take(), 429, b"{}", retry_after="10") is None
-    assert world.board.take() == Rest(10.0)
-    world.board.woke(Rest(10.0))
+    assert world.poll(world.take(), 429, b"{}", retry_after="10") is None
+    assert world.scheduler.take() == Rest(10.0)
+    world.scheduler.woke(Rest(10.0))
     world.now = 10.0
 
     first = world.take()
-    assert world.board.take() == Rest(float("inf"))
-    assert world.look(first, 200, RUNNING) is None
+    assert world.scheduler.take() == Rest(float("inf"))
+    assert world.poll(first, 200, RUNNING) is None
     world.take(), world.take()
-    assert world.board.take() == Rest(float("inf"))
+    assert world.scheduler.take() == Rest(float("inf"))
 
 
 def test_a_long_pause_is_cut_at_the_deadline() -> None:
     """Nobody waits for a server's patience longer than for the task."""
     world = World(["a", "b"], Polling(interval=1.0, timeout=20.0), retry=Retry(attempts=1))
-    assert world.look(world.take(), 200, RUNNING) is None
-    assert isinstance(world.look(world.take(), 503, b"{}", retry_after="3600"), Outcome)
-    rest = world.board.take()
+    assert world.poll(world.take(), 200, RUNNING) is None
+    assert isinstance(world.poll(world.take(), 503, b"{}", retry_after="3600"), Outcome)
+    rest = world.scheduler.take()
     assert rest == Rest(20.0) or (isinstance(rest, Rest) and rest.until <= 20.0)
 
     world.now = 20.0
-    outcome = world.board.take()
+    outcome = world.scheduler.take()
 
     assert isinstance(outcome, Outcome)
     assert isinstance(outcome.error, TaskTimeoutError)
     assert outcome.task is not None
-    assert world.board.take() is None
+    assert world.scheduler.take() is None
 
 
 def test_with_no_time_at_all_each_task_is_looked_at_once() -> None:

@@ -25,7 +25,7 @@ def test_a_clip_comes_in_the_end(duomi_simulator, tmp_path):
     with Duomi() as client:
         task = client.wait("mine", polling=QUICK)
         assert client.download(task, tmp_path) == [tmp_path / "mine.mp4"]
-    assert duomi_simulator.looks("mine") == 5
+    assert duomi_simulator.polls("mine") == 5
 
 
 def test_a_failure(duomi_simulator):

@@ -53,7 +53,7 @@ QUICK = Retry(attempts=2, backoff=0.0)
 
 
 @attrs.frozen
-class Wait:
+class Poller:
     """What the server plays, how is waited, and how the wait ends; `within` seconds, and `seen` is the last progress."""
 
     plays: Sequence[Play]
@@ -68,34 +68,34 @@ class Wait:
 
 DEADLINE = Polling(interval=0.01, timeout=0.7)
 
-WAITS: dict[str, Wait] = {
-    "every trouble in a row": Wait([GOOD, *TROUBLES, GOOD, *TROUBLES, DONE], None, timeout=0.2),
-    "an outage that lasts": Wait([GOOD, RESET], APIConnectionError, Polling(interval=0.01, outage=0.3), within=0.9),
-    "an outage of 503": Wait([GOOD, answer(503, {})], ServerError, Polling(interval=0.01, outage=0.3), within=0.9),
-    "an outage of pages": Wait([GOOD, answer(200, b"<html>")], APIResponseError, Polling(interval=0.01, outage=0.3), within=0.9),
-    "a good answer between two outages": Wait([GOOD, *[RESET] * 20, GOOD, *[RESET] * 20, DONE], None,
+WAITS: dict[str, Poller] = {
+    "every trouble in a row": Poller([GOOD, *TROUBLES, GOOD, *TROUBLES, DONE], None, timeout=0.2),
+    "an outage that lasts": Poller([GOOD, RESET], APIConnectionError, Polling(interval=0.01, outage=0.3), within=0.9),
+    "an outage of 503": Poller([GOOD, answer(503, {})], ServerError, Polling(interval=0.01, outage=0.3), within=0.9),
+    "an outage of pages": Poller([GOOD, answer(200, b"<html>")], APIResponseError, Polling(interval=0.01, outage=0.3), within=0.9),
+    "a good answer between two outages": Poller([GOOD, *[RESET] * 20, GOOD, *[RESET] * 20, DONE], None,
                                                Polling(interval=0.02, outage=1.0)),
-    "an outage before the first good answer": Wait([RESET], APIConnectionError, requests=2),
-    "401 in the middle": Wait([GOOD, answer(401, {})], AuthenticationError, requests=2),
-    "an envelope 404 in the middle": Wait([GOOD, answer(200, {"code": 404})], NotFoundError, requests=2),
-    "a failed task": Wait([GOOD, answer(200, payload("error-data-null"))], TaskFailedError, requests=2),
-    "the deadline while running": Wait([GOOD], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
-    "the deadline in the middle of a request": Wait([GOOD, hang], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
-    "the deadline in the first request": Wait([hang], TaskTimeoutError, DEADLINE, within=1.2),
-    "the deadline in the middle of a body": Wait([GOOD, then_hang(head(200, {"content-length": "9"}))], TaskTimeoutError,
+    "an outage before the first good answer": Poller([RESET], APIConnectionError, requests=2),
+    "401 in the middle": Poller([GOOD, answer(401, {})], AuthenticationError, requests=2),
+    "an envelope 404 in the middle": Poller([GOOD, answer(200, {"code": 404})], NotFoundError, requests=2),
+    "a failed task": Poller([GOOD, answer(200, payload("error-data-null"))], TaskFailedError, requests=2),
+    "the deadline while running": Poller([GOOD], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "the deadline in the middle of a request": Poller([GOOD, hang], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "the deadline in the first request": Poller([hang], TaskTimeoutError, DEADLINE, within=1.2),
+    "the deadline in the middle of a body": Poller([GOOD, then_hang(head(200, {"content-length": "9"}))], TaskTimeoutError,
                                                  DEADLINE, within=1.2, seen=45),
-    "the deadline in a back-off": Wait([GOOD, answer(503, {})], TaskTimeoutError, DEADLINE, Retry(attempts=9, backoff=60.0, max_backoff=60.0),
+    "the deadline in a back-off": Poller([GOOD, answer(503, {})], TaskTimeoutError, DEADLINE, Retry(attempts=9, backoff=60.0, max_backoff=60.0),
                                        within=1.2, seen=45),
-    "the deadline in a Retry-After": Wait([GOOD, answer(429, {}, retry_after="50")], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
-    "the deadline in a Retry-After that is too long": Wait([GOOD, answer(429, {}, retry_after="5000")], TaskTimeoutError, DEADLINE,
+    "the deadline in a Retry-After": Poller([GOOD, answer(429, {}, retry_after="50")], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "the deadline in a Retry-After that is too long": Poller([GOOD, answer(429, {}, retry_after="5000")], TaskTimeoutError, DEADLINE,
                                                            within=1.2, seen=45),
-    "the deadline in a long interval": Wait([GOOD], TaskTimeoutError, Polling(interval=60.0, timeout=0.7), within=1.2, seen=45, requests=2),
-    "a task that is done at the deadline": Wait([GOOD, DONE], None, Polling(interval=60.0, timeout=0.7), within=1.2, requests=2),
-    "nothing moves": Wait([PENDING], TaskStalledError, Polling(interval=0.05, stall=0.3), within=0.9),
-    "nothing moves in a long interval": Wait([PENDING], TaskStalledError, Polling(interval=60.0, stall=0.3), within=0.9, requests=2),
-    "empty at the deadline": Wait([EMPTY], EmptyResultError, DEADLINE, within=1.2),
-    "empty, then trouble at the deadline": Wait([EMPTY, RESET], EmptyResultError, DEADLINE, within=1.2),
-    "empty at first": Wait([EMPTY, DONE], None, requests=2),
+    "the deadline in a long interval": Poller([GOOD], TaskTimeoutError, Polling(interval=60.0, timeout=0.7), within=1.2, seen=45, requests=2),
+    "a task that is done at the deadline": Poller([GOOD, DONE], None, Polling(interval=60.0, timeout=0.7), within=1.2, requests=2),
+    "nothing moves": Poller([PENDING], TaskStalledError, Polling(interval=0.05, stall=0.3), within=0.9),
+    "nothing moves in a long interval": Poller([PENDING], TaskStalledError, Polling(interval=60.0, stall=0.3), within=0.9, requests=2),
+    "empty at the deadline": Poller([EMPTY], EmptyResultError, DEADLINE, within=1.2),
+    "empty, then trouble at the deadline": Poller([EMPTY, RESET], EmptyResultError, DEADLINE, within=1.2),
+    "empty at first": Poller([EMPTY, DONE], None, requests=2),
 }  # fmt: skip
 
 
@@ -273,27 +273,27 @@ def soak_script(seed: int) -> tuple[Play, dict[str, int]]:
     """Serve tasks that take 6 looks, and play a fault at one request in five."""
     import random
 
-    luck = random.Random(seed)
-    looks: dict[str, int] = {}
+    jitter = random.Random(seed)
+    polls: dict[str, int] = {}
 
     async def play(exchange: Exchange) -> bool | None:
         task_id = exchange.path.rpartition("/")[2]
-        if luck.random() < 0.2:
-            return await luck.choice(TROUBLES)(exchange)
-        looks[task_id] = look = looks.get(task_id, 0) + 1
-        body: dict[str, Any] = {"id": task_id, "state": "running", "progress": look * 10}
-        if look > 5:
+        if jitter.random() < 0.2:
+            return await jitter.choice(TROUBLES)(exchange)
+        polls[task_id] = poll = polls.get(task_id, 0) + 1
+        body: dict[str, Any] = {"id": task_id, "state": "running", "progress": poll * 10}
+        if poll > 5:
             body |= {"state": "succeeded", "data": {"videos": [{"url": f"https://clips.example/{task_id}.mp4"}]}}
         return await answer(200, body)(exchange)
 
-    return play, looks
+    return play, polls
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_five_hundred_waits_survive_a_storm(backend: str) -> None:
     """Through 20 % random faults every one of 500 waits at once ends with its own clip."""
-    play, looks = soak_script(7)
+    play, polls = soak_script(7)
     ended: dict[str, Task] = {}
 
     async def main(url: str) -> None:
@@ -314,4 +314,4 @@ def test_five_hundred_waits_survive_a_storm(backend: str) -> None:
 
     assert len(ended) == SOAK
     assert all(task.videos[0].url == f"https://clips.example/{name}.mp4" for name, task in ended.items())
-    assert min(looks.values()) >= 6
+    assert min(polls.values()) >= 6

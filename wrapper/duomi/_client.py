@@ -10,22 +10,22 @@ import duomi_api
 import httpx
 
 from duomi._config import Settings, check_on_update, check_task, check_task_id, check_timeout
-from duomi._core.poll import FOREVER, Wait, WatchFlow, settle, watch_flow
+from duomi._core.poll import FOREVER, Poller, WatchFlow, raise_if_failed, watch_flow
 from duomi._errors import ConfigurationError
-from duomi._io.aio import AsyncCompleted, Completed, board_of
-from duomi._io.sync import AROUND, AsyncDriver, Caller, Driver
+from duomi._io.aio import AsyncCompleted, Completed, make_scheduler
+from duomi._io.sync import RUNTIME, AsyncDriver, Caller, Driver
 from duomi._policy import Polling, Retry
 from duomi._task import Task
 
 
 def _watch(caller: Caller, task_id: str, timeout: float | EllipsisType | None, polling: Polling | None) -> WatchFlow:
     """Return the flow of one wait, its arguments judged."""
-    caller.pools.ensure_open()
+    caller.lanes.ensure_open()
     check_task_id(task_id)
     polling = caller.settings.polling if polling is None else polling
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
-    wait = Wait(task_id, polling, limit, caller.settings.retry.max_retry_after)
-    return watch_flow(wait, caller.task_flow(task_id), AROUND)
+    wait = Poller(task_id, polling, limit, caller.settings.retry.max_retry_after)
+    return watch_flow(wait, caller.task_flow(task_id), RUNTIME)
 
 
 class Duomi:
@@ -128,7 +128,7 @@ class Duomi:
         for last in self.watch(task_id, timeout=timeout, polling=polling):
             if on_update is not None:
                 on_update(last)
-        return settle(last)
+        return raise_if_failed(last)
 
     def as_completed(
         self,
@@ -148,8 +148,8 @@ class Duomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
-        board = board_of(self._driver, task_ids, timeout, polling, max_in_flight)
-        return Completed(self._driver, board)
+        scheduler = make_scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
+        return Completed(self._driver, scheduler)
 
     def download(
         self,
@@ -180,7 +180,7 @@ class Duomi:
         self._driver.close()
 
     def __enter__(self) -> Self:
-        self._driver.pools.ensure_open()
+        self._driver.lanes.ensure_open()
         return self
 
     def __exit__(
@@ -292,7 +292,7 @@ class AsyncDuomi:
         async for last in self.watch(task_id, timeout=timeout, polling=polling):
             if on_update is not None:
                 on_update(last)
-        return settle(last)
+        return raise_if_failed(last)
 
     def as_completed(
         self,
@@ -313,8 +313,8 @@ class AsyncDuomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
-        board = board_of(self._driver, task_ids, timeout, polling, max_in_flight)
-        return AsyncCompleted(self._driver, board)
+        scheduler = make_scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
+        return AsyncCompleted(self._driver, scheduler)
 
     async def download(
         self,
@@ -345,7 +345,7 @@ class AsyncDuomi:
         await self._driver.aclose()
 
     async def __aenter__(self) -> Self:
-        self._driver.pools.ensure_open()
+        self._driver.lanes.ensure_open()
         return self
 
     async def __aexit__(

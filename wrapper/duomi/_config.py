@@ -28,7 +28,7 @@ SHORTEST_SECRET: Final = 8
 _LOOPBACK = IPv4Network("127.0.0.0/8")
 
 
-class KeyAuth(httpx.Auth):
+class APIKeyAuth(httpx.Auth):
     """Puts the bare key on a request while it is sent, and is the only object that holds it."""
 
     def __init__(self, api_key: str | None) -> None:
@@ -61,11 +61,11 @@ class KeyAuth(httpx.Auth):
         finally:
             del request.headers["Authorization"]
 
-    def conceal(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Take the key out of a text that a server or a library wrote."""
         return text.replace(self.__key, "***")
 
-    def conceal_body(self, body: bytes) -> bytes:
+    def redact_body(self, body: bytes) -> bytes:
         """Take the key out of an answer that sends it back; a shorter one may be a word of the answer's own."""
         for written in self.__written:
             body = body.replace(written, b"***")
@@ -75,7 +75,7 @@ class KeyAuth(httpx.Auth):
 class Settings(NamedTuple):
     """The settings of one client."""
 
-    auth: KeyAuth
+    auth: APIKeyAuth
     base_url: str
     timeout: float
     retry: Retry
@@ -99,7 +99,12 @@ class Settings(NamedTuple):
         if not isinstance(polling, Polling):
             raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
         return cls(
-            KeyAuth(api_key), _base_url(base_url, allow_insecure=allow_insecure), float(timeout), retry, polling, strict
+            APIKeyAuth(api_key),
+            _base_url(base_url, allow_insecure=allow_insecure),
+            float(timeout),
+            retry,
+            polling,
+            strict,
         )
 
 

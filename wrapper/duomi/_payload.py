@@ -141,7 +141,7 @@ def _first(*values: object) -> str:
 def read_column(entries: object, key: str, read: Callable[[object], str]) -> list[str]:
     if not isinstance(entries, list):
         return []
-    return [text for entry in entries if isinstance(entry, Mapping) and (text := read(entry.get(key)))]
+    return [text for job in entries if isinstance(job, Mapping) and (text := read(job.get(key)))]
 
 
 def read_text(value: object) -> str:

@@ -56,13 +56,13 @@ class Retry:
     max_backoff: float = attrs.field(default=8.0, validator=_seconds)
     max_retry_after: float = attrs.field(default=60.0, validator=_seconds)
 
-    def pause(self, attempt: int, retry_after: float | None, luck: float) -> float | None:
+    def delay(self, attempt: int, retry_after: float | None, jitter: float) -> float | None:
         """Return the seconds to wait after an attempt that failed, or None to give up; `luck` is 0 to 1."""
         if attempt >= self.attempts or (retry_after is not None and retry_after > self.max_retry_after):
             return None
         if retry_after is not None:
             return retry_after
-        return luck * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 60))
+        return jitter * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 60))
 
 
 def single_attempt(retry: Retry) -> Retry:
@@ -105,19 +105,19 @@ class Polling:
     outage: float = attrs.field(default=300.0, validator=_seconds)
     stall: float | None = attrs.field(default=None, validator=_seconds)
 
-    def delay(self, seen: Sequence[Observation]) -> float:
+    def delay(self, history: Sequence[Observation]) -> float:
         """Return the seconds until the next look, from what was seen so far (the first look and the last 7)."""
-        if not seen:
+        if not history:
             return 0.0
-        return adaptive_delay(seen) if self.interval is None else self.interval
+        return adaptive_delay(history) if self.interval is None else self.interval
 
 
-def adaptive_delay(seen: Sequence[Observation]) -> float:
+def adaptive_delay(history: Sequence[Observation]) -> float:
     """Return the seconds until the next look, from what was seen so far, the last look included."""
-    last = seen[-1]
+    last = history[-1]
     if last.state == TaskState.PENDING.value:
         return QUEUED
-    here = [look for look in seen if look.state == last.state]
+    here = [poll for poll in history if poll.state == last.state]
     age = last.at - here[0].at
     moves = _moves(here)
     if len(moves) < 2:
@@ -129,12 +129,12 @@ def adaptive_delay(seen: Sequence[Observation]) -> float:
     return _within(BOUNDS_NEAR if (last.progress or 0) >= NEAR else BOUNDS, SHARE_OF_REST * rest)
 
 
-def _moves(looks: Sequence[Observation]) -> list[Observation]:
+def _moves(polls: Sequence[Observation]) -> list[Observation]:
     """Return the looks that found more progress than any before them."""
     moves: list[Observation] = []
-    for look in looks:
-        if look.progress is not None and (not moves or look.progress > (moves[-1].progress or 0)):
-            moves.append(look)
+    for poll in polls:
+        if poll.progress is not None and (not moves or poll.progress > (moves[-1].progress or 0)):
+            moves.append(poll)
     return moves
 
 

@@ -17,10 +17,10 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 
 from duomi._client import Duomi
 from duomi._config import check_task_id, check_timeout
-from duomi._core.poll import FOREVER, Again, Failure, Look, Memory, Wait, settle
+from duomi._core.poll import FOREVER, Failure, Poll, PollAgain, Poller, PollState, raise_if_failed
 from duomi._core.request import Problem
 from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
-from duomi._io.sync import AROUND
+from duomi._io.sync import RUNTIME
 from duomi._policy import Polling, Retry, single_attempt
 from duomi._task import Task as VideoTask
 from duomi._task import TaskError
@@ -71,7 +71,7 @@ def register(
     if name in names:
         raise ConfigurationError(f"{name!r} is registered already: give the second one another name")
     names.add(name)
-    clients = _ClientOfProcess(Duomi if client is None else client)
+    clients = _ProcessLocalClient(Duomi if client is None else client)
     worker_process_shutdown.connect(clients.close, weak=False)
     worker_shutdown.connect(clients.close, weak=False)
 
@@ -88,17 +88,17 @@ def register(
         throws=(TaskError,),
     )
     def wait_for_task(
-        self: Task[Any, Any], task_id: str, *, memory: dict[str, Any] | None = None, due: float | None = None
+        self: Task[Any, Any], task_id: str, *, state: dict[str, Any] | None = None, eta: float | None = None
     ) -> dict[str, Any]:
         if self.request.is_eager or self.request.called_directly:
             with clients.lend() as duomi:
                 return dict(duomi.wait(task_id, polling=polling).raw)
-        remembered, verdict = _look(clients, task_id, polling, _remembered(memory, due))
-        if isinstance(verdict, Again):
-            raise _rescheduled(self, task_id, remembered, verdict.seconds)
-        if isinstance(verdict, Failure):
-            raise verdict.error
-        return dict(settle(verdict).raw)
+        poll_state, decision = _poll(clients, task_id, polling, _load_state(state, eta))
+        if isinstance(decision, PollAgain):
+            raise _rescheduled(self, task_id, poll_state, decision.seconds)
+        if isinstance(decision, Failure):
+            raise decision.error
+        return dict(raise_if_failed(decision).raw)
 
     registered: Task[..., dict[str, Any]] = wait_for_task
     return registered
@@ -115,62 +115,62 @@ class _Routed:
         return super().apply_async(args, kwargs, *more, **options)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 
-def _remembered(memory: dict[str, Any] | None, due: float | None) -> Memory:
+def _load_state(state: dict[str, Any] | None, eta: float | None) -> PollState:
     """Read a message; times are Unix time, since they travel from one process to another."""
     now = time.time()
-    if memory is None:
-        return Memory(now)
+    if state is None:
+        return PollState(now)
     try:
-        remembered = Memory.from_json(memory)
+        poll_state = PollState.from_json(state)
     except (AttributeError, TypeError, ValueError):
-        log.warning("a message holds a memory that cannot be read; the wait begins anew")
-        return Memory(now)
+        log.warning("the state in a message cannot be read; the wait starts again")
+        return PollState(now)
     # While the workers were away nobody could have seen the task finish: that time is nobody's fault, and does not count.
-    late = 0.0 if due is None else now - due
-    return remembered._replace(began=remembered.began + late) if late > _LATE else remembered
+    late = 0.0 if eta is None else now - eta
+    return poll_state._replace(began=poll_state.began + late) if late > _LATE else poll_state
 
 
-def _look(
-    clients: _ClientOfProcess, task_id: str, polling: Polling, remembered: Memory
-) -> tuple[Memory, Again | Failure | VideoTask]:
+def _poll(
+    clients: _ProcessLocalClient, task_id: str, polling: Polling, poll_state: PollState
+) -> tuple[PollState, PollAgain | Failure | VideoTask]:
     """Look once, and decide what follows."""
     check_task_id(task_id)
-    asked_at = time.time()
+    started_at = time.time()
     longest = Retry().max_retry_after
     result: VideoTask | Problem
-    conceal: Callable[[str], str] = str
+    redact: Callable[[str], str] = str
     try:
         with clients.lend() as client:
-            conceal = client._driver.settings.auth.conceal
+            redact = client._driver.settings.auth.redact
             retry = client._driver.settings.retry
             longest = retry.max_retry_after
             # Bounded by the client's `timeout`, and cut short by no deadline.
             result = client._driver.drive(client._driver.task_flow(task_id, single_attempt(retry))(FOREVER))
     except Exception as error:
         # A client that cannot be made, a time limit of the worker's, its shutdown: trouble of one worker ends no wait.
-        text = conceal(repr(error))
+        text = redact(repr(error))
         told = error if isinstance(error, DuomiError) else APIConnectionError(f"the look was cut short: {text}")
-        result = Problem(told, passing=True, cause=error if told is not error and text == repr(error) else None)
-    wait = Wait(task_id, polling, check_timeout(polling.timeout), longest, patient=True)
-    look = Look(asked_at, time.time(), result)
-    return wait.step(remembered, look, _last_seen(task_id, remembered), AROUND.luck())
+        result = Problem(told, transient=True, cause=error if told is not error and text == repr(error) else None)
+    wait = Poller(task_id, polling, check_timeout(polling.timeout), longest, tolerate_initial_outage=True)
+    poll = Poll(started_at, time.time(), result)
+    return wait.step(poll_state, poll, _last_seen(task_id, poll_state), RUNTIME.jitter())
 
 
-def _last_seen(task_id: str, memory: Memory) -> VideoTask | None:
+def _last_seen(task_id: str, state: PollState) -> VideoTask | None:
     """Return as much of the last task seen as travels: its state and progress."""
-    if not memory.seen:
+    if not state.history:
         return None
-    last = memory.seen[-1]
+    last = state.history[-1]
     payload = {"id": task_id, "state": last.state} | ({} if last.progress is None else {"progress": last.progress})
     return VideoTask.from_payload(payload, task_id=task_id)
 
 
-def _rescheduled(task: Task[Any, Any], task_id: str, memory: Memory, seconds: float) -> Exception:
+def _rescheduled(task: Task[Any, Any], task_id: str, state: PollState, seconds: float) -> Exception:
     """Send the next look's message, and return what tells Celery so."""
     try:
         return task.retry(
             args=(task_id,),
-            kwargs={"memory": memory.to_json(), "due": time.time() + seconds},
+            kwargs={"state": state.to_json(), "eta": time.time() + seconds},
             countdown=seconds,
             throw=False,
             retry_policy=_PUBLISH,
@@ -187,7 +187,7 @@ def _rescheduled(task: Task[Any, Any], task_id: str, memory: Memory, seconds: fl
         return Reject(reason, requeue=True)
 
 
-class _ClientOfProcess:
+class _ProcessLocalClient:
     """Makes a client at first use, so after a fork, one for each process, and closes it when nobody uses it any more."""
 
     def __init__(self, make: Callable[[], Duomi]) -> None:

@@ -85,7 +85,7 @@ class Simulator:
         self._api_key = api_key
         self.answer = answer
         self.base_url: str = ""
-        self._looks: dict[str, int] = {}
+        self._polls: dict[str, int] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -103,10 +103,10 @@ class Simulator:
             # What `answer` raised was a 500 to the client; here it comes out.
             server.check_handler_errors()
 
-    def looks(self, task_id: str) -> int:
+    def polls(self, task_id: str) -> int:
         """Return how often a task was asked for."""
         with self._lock:
-            return self._looks.get(task_id, 0)
+            return self._polls.get(task_id, 0)
 
     def respond(self, request: Request) -> Response:
         """Answer one request."""
@@ -123,13 +123,13 @@ class Simulator:
         if task[1] not in self.tasks:
             return _json({"code": 404, "msg": "not found"})
         with self._lock:
-            look = self._looks[task[1]] = self._looks.get(task[1], 0) + 1
-        return _json(self.payload(task[1], look, request.host_url.rstrip("/")))
+            poll = self._polls[task[1]] = self._polls.get(task[1], 0) + 1
+        return _json(self.payload(task[1], poll, request.host_url.rstrip("/")))
 
-    def payload(self, task_id: str, look: int, base_url: str) -> dict[str, Any]:
+    def payload(self, task_id: str, poll: int, base_url: str) -> dict[str, Any]:
         """Return what the API says of a task at its first, second, ... look."""
         script = self.tasks[task_id]
-        step = look - script.pending
+        step = poll - script.pending
         state, progress = "pending", 0
         data: dict[str, list[dict[str, str]]] = {"videos": []}
         message = ""
@@ -148,7 +148,7 @@ class Simulator:
             "data": data,
             "progress": progress,
             "create_time": _BEGAN,
-            "update_time": _BEGAN + look,
+            "update_time": _BEGAN + poll,
             "message": message,
             "action": "characters" if script.outcome == "character" else "generate",
         }

@@ -16,12 +16,12 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from duomi._cli.screen import Ending, OutputError, Screen, exit_code, say
+from duomi._cli.screen import OutputError, Screen, TaskResult, exit_code, print_stderr
 from duomi._client import AsyncDuomi, Duomi
 from duomi._config import check_task_id
 from duomi._core.download import Target
 from duomi._errors import ConfigurationError, DuomiError
-from duomi._io.aio import AsyncCompleted, board_of
+from duomi._io.aio import AsyncCompleted, make_scheduler
 from duomi._io.transfer import adownload
 from duomi._policy import Polling
 from duomi._task import Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
@@ -78,7 +78,7 @@ def _get(screen: Screen, task_id: str) -> Task:
             return client.get_task(task_id)
         except DuomiError as error:
             if screen.json:
-                screen.object(Ending(Outcome(task_id, None, error), []))
+                screen.object(TaskResult(Outcome(task_id, None, error), []))
             raise
 
 
@@ -142,10 +142,10 @@ def demo(*, json: Json = False) -> None:
     with simulated() as (client, task_ids):
         job = _Job(client, task_ids, Target("demo", "replace"), Screen(json=json), ["duomi", "demo"])
         asyncio.run(_follow(job))
-        endings = [job.endings[task_id] for task_id in task_ids]
-        job.screen.endings(endings)
+        results = [job.results[task_id] for task_id in task_ids]
+        job.screen.results(results)
     # One of its tasks fails, as tasks do; nothing else may.
-    raise typer.Exit(exit_code([end for end in endings if not isinstance(end.outcome.error, TaskFailedError)]))
+    raise typer.Exit(exit_code([end for end in results if not isinstance(end.outcome.error, TaskFailedError)]))
 
 
 def _ids(given: list[str]) -> list[str]:
@@ -172,28 +172,28 @@ class _Job:
     screen: Screen
     resume: list[str]
     only_finished: bool = False
-    endings: dict[str, Ending] = attrs.field(factory=dict)
+    results: dict[str, TaskResult] = attrs.field(factory=dict)
 
 
 def _wait(job: _Job) -> None:
     try:
         asyncio.run(_follow(job))
     except KeyboardInterrupt:
-        left = [task_id for task_id in job.task_ids if task_id not in job.endings]
-        job.screen.endings([job.endings[i] for i in job.task_ids if i in job.endings])
+        left = [task_id for task_id in job.task_ids if task_id not in job.results]
+        job.screen.results([job.results[i] for i in job.task_ids if i in job.results])
         _tell_how_to_resume(job, left, "interrupted; ")
         raise typer.Exit(130) from None
-    endings = [job.endings[task_id] for task_id in job.task_ids]
-    job.screen.endings(endings)
+    results = [job.results[task_id] for task_id in job.task_ids]
+    job.screen.results(results)
     going_on = TaskTimeoutError | TaskStalledError
-    _tell_how_to_resume(job, [end.outcome.task_id for end in endings if isinstance(end.outcome.error, going_on)])
-    raise typer.Exit(exit_code(endings))
+    _tell_how_to_resume(job, [end.outcome.task_id for end in results if isinstance(end.outcome.error, going_on)])
+    raise typer.Exit(exit_code(results))
 
 
 def _tell_how_to_resume(job: _Job, task_ids: list[str], what: str = "") -> None:
     if task_ids:
         words = [*job.resume, *(["--"] if any(i.startswith("-") for i in task_ids) else []), *task_ids]
-        say(f"{what}the task{'s go' if len(task_ids) > 1 else ' goes'} on. To resume:\n{shlex.join(words)}")
+        print_stderr(f"{what}the task{'s go' if len(task_ids) > 1 else ' goes'} on. To resume:\n{shlex.join(words)}")
 
 
 async def _follow(job: _Job) -> None:
@@ -211,8 +211,8 @@ async def _follow(job: _Job) -> None:
 async def _outcomes(job: _Job) -> AsyncIterator[Outcome]:
     """Yield how each task ended, in that order; where only finished tasks count, how it goes."""
     if not job.only_finished:
-        board = board_of(job.client._driver, job.task_ids, ..., None, IN_FLIGHT, job.screen.update)
-        async with AsyncCompleted(job.client._driver, board) as outcomes:
+        scheduler = make_scheduler(job.client._driver, job.task_ids, ..., None, IN_FLIGHT, job.screen.update)
+        async with AsyncCompleted(job.client._driver, scheduler) as outcomes:
             async for outcome in outcomes:
                 yield outcome
         return
@@ -232,15 +232,15 @@ async def _save(job: _Job, outcome: Outcome, several: asyncio.Semaphore) -> None
                 paths = await adownload(job.client._driver, task, job.target)
     except DuomiError as error:
         outcome = attrs.evolve(outcome, error=error)
-    ending = job.endings[outcome.task_id] = Ending(outcome, paths)
-    job.screen.end(ending)
+    result = job.results[outcome.task_id] = TaskResult(outcome, paths)
+    job.screen.end(result)
 
 
 class _Handler(logging.Handler):
     """Prints what is logged above the bars, so that neither disturbs the other."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"duomi: {record.getMessage()}")
+        print_stderr(f"duomi: {record.getMessage()}")
 
 
 def run() -> None:
@@ -253,12 +253,12 @@ def run() -> None:
     try:
         app(prog_name="duomi")
     except DuomiError as error:
-        say(f"duomi: {error}")
-        sys.exit(exit_code([Ending(Outcome("", None, error), [])]))
+        print_stderr(f"duomi: {error}")
+        sys.exit(exit_code([TaskResult(Outcome("", None, error), [])]))
     except OutputError as error:
         # Whoever reads our output has gone, or has no room; the interpreter would try to write the rest once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         number, words = error.args
         if number != errno.EPIPE:
-            say(f"duomi: cannot write the output: {words}")
+            print_stderr(f"duomi: cannot write the output: {words}")
         sys.exit(2)

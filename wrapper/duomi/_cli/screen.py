@@ -43,7 +43,7 @@ class _Out(Console):
 
 
 @attrs.frozen
-class Ending:
+class TaskResult:
     """How one task ended, and the files that were saved of it."""
 
     outcome: Outcome
@@ -66,25 +66,25 @@ def _code(error: DuomiError | None) -> int:
             return 1
 
 
-def exit_code(endings: Sequence[Ending]) -> int:
+def exit_code(results: Sequence[TaskResult]) -> int:
     """Return the exit code of many: the first that holds of 2, 3, 5, 4, 1."""
-    codes = {_code(ending.outcome.error) for ending in endings}
+    codes = {_code(result.outcome.error) for result in results}
     return next((code for code in (2, 3, 5, 4, 1) if code in codes), 0)
 
 
-def plain(text: object) -> str:
+def sanitize(text: object) -> str:
     """Return a text that cannot steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def say(text: str) -> None:
+def print_stderr(text: str) -> None:
     """Tell a person something that is no data, above the bars if there are any."""
-    _STDERR.print(Text(plain(text)), soft_wrap=True)
+    _STDERR.print(Text(sanitize(text)), soft_wrap=True)
 
 
 def _label(task: Task) -> str:
     value, label = task.state.value, task.state.label
-    return plain(value if value == label else f"{value} {label}")
+    return sanitize(value if value == label else f"{value} {label}")
 
 
 def _columns(width: int) -> list[ProgressColumn]:
@@ -100,17 +100,17 @@ def _columns(width: int) -> list[ProgressColumn]:
     return columns if width >= _NARROW else [columns[0], *columns[2:4]]
 
 
-def _end(ending: Ending) -> str:
+def _end(result: TaskResult) -> str:
     """Return in a word or two how a task ended that did not end well."""
-    match ending.outcome.error:
+    match result.outcome.error:
         case TaskTimeoutError() | TaskStalledError():
             return "timed out"
         case EmptyResultError():
             return "empty"
         case DownloadError():
             return "not saved"
-        case TaskFailedError() if ending.outcome.task is not None:
-            return _label(ending.outcome.task)
+        case TaskFailedError() if result.outcome.task is not None:
+            return _label(result.outcome.task)
         case _:
             return "refused"
 
@@ -138,7 +138,7 @@ class Screen:
         if len(task_ids) > room:
             self._whole = self._progress.add_task(f"{len(task_ids)} tasks", total=len(task_ids), state="")
         for place, task_id in enumerate(task_ids):
-            bar = self._progress.add_task(plain(task_id), total=100, state="", visible=place < room)
+            bar = self._progress.add_task(sanitize(task_id), total=100, state="", visible=place < room)
             self._bars[task_id] = bar
             if place >= room:
                 self._hidden.append(bar)
@@ -149,14 +149,14 @@ class Screen:
         """Move the bar of a task."""
         self._progress.update(self._bars[task.task_id], completed=task.progress or 0, state=_label(task))
 
-    def end(self, ending: Ending) -> None:
+    def end(self, result: TaskResult) -> None:
         """Fill or stop the bar of a task that is done; with `json`, print it."""
-        bar = self._bars[ending.outcome.task_id]
-        error = ending.outcome.error
+        bar = self._bars[result.outcome.task_id]
+        error = result.outcome.error
         if error is None:
             self._progress.update(bar, completed=100)
         else:
-            self._progress.update(bar, state=_end(ending))
+            self._progress.update(bar, state=_end(result))
         self._progress.stop_task(bar)
         if self._whole is not None:
             self._progress.advance(self._whole)
@@ -164,12 +164,12 @@ class Screen:
             if self._hidden:
                 self._progress.update(self._hidden.popleft(), visible=True)
         if self.json:
-            self.object(ending)
+            self.object(result)
 
     def task(self, task: Task) -> None:
         """Print one task."""
         if self.json:
-            self.object(Ending(Outcome(task.task_id, task, None), []))
+            self.object(TaskResult(Outcome(task.task_id, task, None), []))
             return
         table = Table.grid(padding=(0, 2))
         progress = "" if task.progress is None else f"{task.progress}%"
@@ -185,44 +185,46 @@ class Screen:
         table.add_column(overflow="fold")
         for name, value in rows:
             if value:
-                table.add_row(name, Text(plain(value), style=_STYLES.get(task.state, "") if name == "state" else ""))
+                table.add_row(name, Text(sanitize(value), style=_STYLES.get(task.state, "") if name == "state" else ""))
         self._print(table)
 
     def deviations(self, task: Task) -> None:
         """Print where a task deviates from the contract."""
         if self.json:
-            self.object(Ending(Outcome(task.task_id, task, None), []), deviations=list(task.deviations))
+            self.object(TaskResult(Outcome(task.task_id, task, None), []), deviations=list(task.deviations))
             return
         for line in task.deviations:
-            self._print(Text(plain(line)), soft_wrap=True)
+            self._print(Text(sanitize(line)), soft_wrap=True)
         if not task.deviations:
-            say(f"task {task.task_id} is as the contract has it")
+            print_stderr(f"task {task.task_id} is as the contract has it")
 
-    def endings(self, endings: Sequence[Ending]) -> None:
+    def results(self, results: Sequence[TaskResult]) -> None:
         """Print a table of how many tasks ended, those with `json` aside, which are printed already."""
-        if self.json or not endings:
+        if self.json or not results:
             return
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for name in ("task", "state", "result"):
             table.add_column(name, overflow="fold")
-        for ending in endings:
-            task = ending.outcome.task
+        for result in results:
+            task = result.outcome.task
             state = "" if task is None else _label(task)
-            style = "red" if ending.outcome.error else _STYLES.get(task.state, "") if task else ""
-            table.add_row(Text(plain(ending.outcome.task_id)), Text(state, style=style), Text(plain(_result(ending))))
+            style = "red" if result.outcome.error else _STYLES.get(task.state, "") if task else ""
+            table.add_row(
+                Text(sanitize(result.outcome.task_id)), Text(state, style=style), Text(sanitize(_result(result)))
+            )
         self._print(table)
 
-    def object(self, ending: Ending, **more: Any) -> None:
+    def object(self, result: TaskResult, **more: Any) -> None:
         """Print an ending as a JSON object, in one line."""
-        task, error = ending.outcome.task, ending.outcome.error
+        task, error = result.outcome.task, result.outcome.error
         values: dict[str, Any] = {
-            "id": ending.outcome.task_id,
+            "id": result.outcome.task_id,
             "state": None if task is None else task.state.value,
             "progress": None if task is None else task.progress,
             "message": "" if task is None else task.message,
             "videos": [] if task is None else [video.url for video in task.videos],
             "characters": [] if task is None else [character.id for character in task.characters],
-            "paths": [str(path) for path in ending.paths],
+            "paths": [str(path) for path in result.paths],
             "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
             "raw": None if task is None else task.raw,
         }
@@ -241,13 +243,13 @@ def _moment(moment: Any) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _result(ending: Ending) -> str:
-    task, error = ending.outcome.task, ending.outcome.error
+def _result(result: TaskResult) -> str:
+    task, error = result.outcome.task, result.outcome.error
     if isinstance(error, TaskTimeoutError | TaskStalledError):
         # How to resume is said once, for all.
-        return str(error).partition(";")[0].removeprefix(f"task {ending.outcome.task_id}: ")
+        return str(error).partition(";")[0].removeprefix(f"task {result.outcome.task_id}: ")
     if error is not None:
         return task.message if task is not None and task.is_failed and task.message else str(error)
-    if ending.paths or task is None:
-        return "\n".join(str(path) for path in ending.paths)
+    if result.paths or task is None:
+        return "\n".join(str(path) for path in result.paths)
     return "\n".join([*(video.url for video in task.videos), *(character.id for character in task.characters)])

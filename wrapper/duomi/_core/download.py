@@ -19,8 +19,8 @@ import attrs
 import httpx
 
 from duomi._config import HEADERS, is_loopback
-from duomi._core.poll import RequestFlow, Send, Sleep, Surroundings
-from duomi._core.request import PASSING_STATUSES, Problem, is_lasting, retry_after
+from duomi._core.poll import RequestFlow, Runtime, Send, Sleep
+from duomi._core.request import PASSING_STATUSES, Problem, is_permanent, retry_after
 from duomi._errors import ConfigurationError, DownloadError
 from duomi._policy import Retry
 from duomi._task import Task
@@ -74,23 +74,23 @@ class Run:
     action: Callable[[], object]
 
 
-Wish: TypeAlias = Open | Pull | Run | Send | Sleep
-Part: TypeAlias = Generator[Wish, Any, T]
+Effect: TypeAlias = Open | Pull | Run | Send | Sleep
+DownloadFlow: TypeAlias = Generator[Effect, Any, T]
 
 
-class _Passing(Exception):  # noqa: N818  (no error of anybody's: it says that the next attempt may bring the rest)
+class _Transient(Exception):  # noqa: N818  (no error of anybody's: it says that the next attempt may bring the rest)
     def __init__(self, text: str, pause: float | None = None) -> None:
         super().__init__(text)
         self.pause = pause
 
 
-class _Stale(Exception):  # noqa: N818  (as above)
+class _UrlExpired(Exception):  # noqa: N818  (as above)
     pass
 
 
 def download_flow(
-    task: Task, target: Target, ask: Callable[[], RequestFlow[Task]], around: Surroundings, retry: Retry
-) -> Part[list[Path]]:
+    task: Task, target: Target, ask: Callable[[], RequestFlow[Task]], runtime: Runtime, retry: Retry
+) -> DownloadFlow[list[Path]]:
     """Save every video of a task; `ask` makes the flow that asks for the task once more."""
     task_id = task.task_id
     if not task.is_finished:
@@ -113,8 +113,8 @@ def download_flow(
         clip = _Clip(urls[number], path, target, saved)
         attempts = itertools.count(1)
         try:
-            yield from clip.fetch(around, retry, attempts)
-        except _Stale as stale:
+            yield from clip.fetch(runtime, retry, attempts)
+        except _UrlExpired as stale:
             fresh = yield from ask()
             if isinstance(fresh, Problem):
                 raise clip.error(f"{stale}; and no fresh URL: {fresh.error}") from fresh.error
@@ -123,8 +123,8 @@ def download_flow(
                 raise clip.error(f"{stale}, and the API has no other URL for it") from None
             clip = _Clip(urls[number], path, target, saved)
             try:
-                yield from clip.fetch(around, retry, attempts)
-            except _Stale as again:
+                yield from clip.fetch(runtime, retry, attempts)
+            except _UrlExpired as again:
                 raise clip.error(str(again)) from None
         saved.append(str(path))
     return paths
@@ -162,7 +162,7 @@ class _Clip:
     def error(self, text: str) -> DownloadError:
         return DownloadError(f"{self.path.name}: {text}", self.url, str(self.path), self.saved)
 
-    def fetch(self, around: Surroundings, retry: Retry, attempts: Iterator[int]) -> Part[None]:
+    def fetch(self, runtime: Runtime, retry: Retry, attempts: Iterator[int]) -> DownloadFlow[None]:
         part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             self._file = part.open("xb")
@@ -174,8 +174,8 @@ class _Clip:
                 try:
                     yield from self._attempt()
                     break
-                except _Passing as trouble:
-                    pause = retry.pause(attempt, trouble.pause, around.luck())
+                except _Transient as trouble:
+                    pause = retry.delay(attempt, trouble.pause, runtime.jitter())
                     if pause is None:
                         raise self.error(str(trouble)) from trouble.__cause__
                     log.info("%s: %s; attempt %d of %d", self.path.name, trouble, attempt + 1, retry.attempts)
@@ -195,21 +195,21 @@ class _Clip:
         os.fsync(self._file.fileno())
         self._file.close()
 
-    def _attempt(self) -> Part[None]:
+    def _attempt(self) -> DownloadFlow[None]:
         total = yield from self._begin((yield from self._open()))
-        while (piece := (yield Pull())) is not None:
-            if isinstance(piece, Exception):
-                raise _Passing(f"broken off after {self._done} bytes: {_say(piece)}") from piece
-            yield from self._disk(partial(self._file.write, piece))
-            self._done += len(piece)
+        while (chunk := (yield Pull())) is not None:
+            if isinstance(chunk, Exception):
+                raise _Transient(f"broken off after {self._done} bytes: {_describe(chunk)}") from chunk
+            yield from self._disk(partial(self._file.write, chunk))
+            self._done += len(chunk)
             if self._on_progress is not None:
                 self._on_progress(self._done, total)
         if total is not None and self._done != total:
-            raise _Passing(f"{self._done} bytes of {total} came")
+            raise _Transient(f"{self._done} bytes of {total} came")
         if self._done == 0:
             raise self.error("the clip is empty")
 
-    def _open(self) -> Part[Head]:
+    def _open(self) -> DownloadFlow[Head]:
         url, written = _parse(self.url, self), self.url
         for _ in range(REDIRECTS + 1):
             if url.scheme == "http" and not self._warned and not is_loopback(url.host):
@@ -217,9 +217,9 @@ class _Clip:
                 log.warning("%s comes over http, where anybody on the way may change it", self.path.name)
             answer: Head | Exception = yield Open(self._request(url, written))
             if isinstance(answer, Exception):
-                if is_lasting(answer):
-                    raise self.error(_say(answer)) from answer
-                raise _Passing(_say(answer)) from answer
+                if is_permanent(answer):
+                    raise self.error(_describe(answer)) from answer
+                raise _Transient(_describe(answer)) from answer
             if answer.status not in _MOVED or "location" not in answer.headers:
                 return answer
             location = answer.headers["location"]
@@ -241,15 +241,15 @@ class _Clip:
         request.url.keep(written)
         return request
 
-    def _begin(self, head: Head) -> Part[int | None]:
+    def _begin(self, head: Head) -> DownloadFlow[int | None]:
         """Judge the head, make the file ready, and return how many bytes there will be."""
         if head.status in _STALE:
-            raise _Stale(f"status {head.status}")
+            raise _UrlExpired(f"status {head.status}")
         if head.status in PASSING_STATUSES or head.status >= 500:
-            raise _Passing(f"status {head.status}", retry_after(head.headers.get("retry-after")))
+            raise _Transient(f"status {head.status}", retry_after(head.headers.get("retry-after")))
         if head.status == 416 and self._done:
             yield from self._restart()
-            raise _Passing("status 416")
+            raise _Transient("status 416")
         if head.status not in {200, 206}:
             raise self.error(f"status {head.status}")
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -273,20 +273,20 @@ class _Clip:
         if answered is None or int(answered[1]) != self._done or head.headers.get("etag", self._etag) != self._etag:
             # Without its mark the next attempt begins at the first byte.
             self._etag = None
-            raise _Passing("status 206 with another range, or of another file, than was asked for")
+            raise _Transient("status 206 with another range, or of another file, than was asked for")
         if answered[2] != "*":
             return int(answered[2])
         return None if rest is None else self._done + rest
 
-    def _restart(self) -> Part[None]:
+    def _restart(self) -> DownloadFlow[None]:
         self._done = 0
         yield from self._disk(lambda: (self._file.seek(0), self._file.truncate()))
 
-    def _disk(self, action: Callable[[], object]) -> Part[None]:
+    def _disk(self, action: Callable[[], object]) -> DownloadFlow[None]:
         yield from _on_disk(action, self.path, self.url, self.saved)
 
 
-def _on_disk(action: Callable[[], object], path: Path, url: str, saved: list[str]) -> Part[None]:
+def _on_disk(action: Callable[[], object], path: Path, url: str, saved: list[str]) -> DownloadFlow[None]:
     error = yield Run(action)
     if isinstance(error, OSError):
         what = "no space is left" if error.errno == errno.ENOSPC else f"cannot write: {error.strerror or error}"
@@ -313,7 +313,7 @@ def _is_web(url: httpx.URL) -> bool:
     return url.scheme in {"http", "https"} and bool(url.host) and (url.port or 0) < 65_536
 
 
-def _say(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 

@@ -13,18 +13,18 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import httpx
 
-from duomi._core.request import Judge, Problem, Read, Reply
+from duomi._core.request import Problem, Read, Reply, ReplyParser
 from duomi._errors import DuomiError
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
 T = TypeVar("T")
 
-REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
-LAST_LOOK = 0.4
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+FINAL_POLL_MARGIN = 0.4
 GRACE = 0.1
 EMPTY_PAUSES = (1.0, 3.0, 6.0)
-SEEN_LAST = 7
+HISTORY_LAST = 7
 STATE_KEPT = 40
 
 log = logging.getLogger("duomi")
@@ -44,55 +44,55 @@ class Sleep(NamedTuple):
     for_all: bool = False
 
 
-class Show(NamedTuple):
+class Emit(NamedTuple):
     """The wish to hand a task to whoever watches."""
 
     task: Task
 
 
-class Span(NamedTuple):
+class TimeLimit(NamedTuple):
     """The moments on the clock after which no attempt but the first begins, and by which each attempt is over."""
 
     begins_by: float
     ends_at: float
 
 
-FOREVER = Span(math.inf, math.inf)
+FOREVER = TimeLimit(math.inf, math.inf)
 
 Answer: TypeAlias = Reply | Exception | None
 RequestFlow: TypeAlias = Generator[Send | Sleep, Answer, T | Problem]
-WatchFlow: TypeAlias = Generator[Send | Sleep | Show, Answer, None]
+WatchFlow: TypeAlias = Generator[Send | Sleep | Emit, Answer, None]
 
 
-class Surroundings(NamedTuple):
+class Runtime(NamedTuple):
     """What a flow does not make itself: `clock` in monotonic seconds, `luck` from 0 to 1."""
 
     clock: Callable[[], float]
-    luck: Callable[[], float]
+    jitter: Callable[[], float]
 
 
 def request_flow(
-    request: httpx.Request, judge: Judge, read: Read[T], around: Surroundings, retry: Retry, timeout: float,
-    span: Span = FOREVER,
+    request: httpx.Request, judge: ReplyParser, read: Read[T], runtime: Runtime, retry: Retry, timeout: float,
+    span: TimeLimit = FOREVER,
 ) -> RequestFlow[T]:  # fmt: skip
     """Send one request until it is answered, or until asking again is of no use.
 
     Any method but GET, HEAD and OPTIONS is sent again only where the server certainly did nothing with it: a repeated
     POST could buy a video twice.
     """
-    repeatable = request.method in REPEATABLE
+    safe = request.method in SAFE_METHODS
     attempt = 1
     while True:
-        reply = yield Send(request, min(timeout, max(span.ends_at - around.clock(), GRACE)))
+        reply = yield Send(request, min(timeout, max(span.ends_at - runtime.clock(), GRACE)))
         if reply is None:
             raise TypeError("a flow that wishes to send must be sent a reply")
         answer = judge(reply, read)
         if not isinstance(answer, Problem):
             return answer
         pause = None
-        if answer.passing and (repeatable or answer.unsent or answer.is_rate_limit):
-            pause = retry.pause(attempt, answer.retry_after, around.luck())
-        left = span.begins_by - around.clock()
+        if answer.transient and (safe or answer.not_sent or answer.is_rate_limit):
+            pause = retry.delay(attempt, answer.retry_after, runtime.jitter())
+        left = span.begins_by - runtime.clock()
         if pause is None or left <= 0:
             return answer
         pause = min(pause, left)
@@ -101,56 +101,56 @@ def request_flow(
         attempt += 1
 
 
-class Memory(NamedTuple):
+class PollState(NamedTuple):
     """What a wait remembers between two looks; times are seconds on the clock of whoever keeps it.
 
     Attributes:
         began: when the wait began.
-        seen: the first look and the last 7, timed from `began`.
+        history: the first look and the last 7, timed from `began`.
         moved_at: when state or progress last changed, timed from `began`.
         failing_since: when the first look of the present outage was begun, timed from `began`.
         empties: how many looks found the task done and without a result.
     """
 
     began: float
-    seen: tuple[Observation, ...] = ()
-    moved_at: float = 0.0
-    failing_since: float | None = None
-    empties: int = 0
+    history: tuple[Observation, ...] = ()
+    last_change_at: float = 0.0
+    outage_since: float | None = None
+    empty_polls: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return self._asdict() | {"seen": [[look.at, look.state, look.progress] for look in self.seen]}
+        return self._asdict() | {"history": [[poll.at, poll.state, poll.progress] for poll in self.history]}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Memory:
+    def from_json(cls, values: Mapping[str, Any]) -> PollState:
         """Read what `to_json` wrote, in this version or in another that knows more or less."""
         known: dict[str, Any] = {name: values[name] for name in cls._fields if name in values}
-        known["seen"] = tuple(Observation(*look[:3]) for look in values.get("seen", ()))
+        known["history"] = tuple(Observation(*poll[:3]) for poll in values.get("history", ()))
         return cls(**known)
 
-    def with_task(self, at: float, task: Task) -> Memory:
+    def with_task(self, at: float, task: Task) -> PollState:
         """Return the memory after a look that succeeded."""
-        look = Observation(at, task.state.value[:STATE_KEPT], task.progress)
-        last = self.seen[-1] if self.seen else None
-        moved = last is None or (last.state, last.progress) != (look.state, look.progress)
+        poll = Observation(at, task.state.value[:STATE_KEPT], task.progress)
+        last = self.history[-1] if self.history else None
+        moved = last is None or (last.state, last.progress) != (poll.state, poll.progress)
         return self._replace(
-            seen=(*self.seen[:1], *self.seen[1:][-SEEN_LAST + 1 :], look),
-            moved_at=at if moved else self.moved_at,
-            failing_since=None,
-            empties=self.empties + (task.is_finished and not task.is_failed and not task.has_result),
+            history=(*self.history[:1], *self.history[1:][-HISTORY_LAST + 1 :], poll),
+            last_change_at=at if moved else self.last_change_at,
+            outage_since=None,
+            empty_polls=self.empty_polls + (task.is_finished and not task.is_failed and not task.has_result),
         )
 
 
-class Look(NamedTuple):
+class Poll(NamedTuple):
     """One look at a task: when it was begun and when it was over, on the clock, and what came of it."""
 
-    asked_at: float
+    started_at: float
     at: float
     result: Task | Problem
 
 
-class Again(NamedTuple):
+class PollAgain(NamedTuple):
     """The verdict to look again after so many seconds."""
 
     seconds: float
@@ -162,10 +162,10 @@ class Failure(NamedTuple):
     error: DuomiError
 
 
-Verdict: TypeAlias = Again | Task | Failure
+Decision: TypeAlias = PollAgain | Task | Failure
 
 
-class Wait(NamedTuple):
+class Poller(NamedTuple):
     """One wait: for which task, how it looks, how long it may take (`math.inf`: for ever).
 
     An outage before the first good answer ends it, unless it is `patient`: a look that is not tried again by itself needs that.
@@ -175,74 +175,74 @@ class Wait(NamedTuple):
     polling: Polling
     timeout: float
     max_retry_after: float
-    patient: bool = False
+    tolerate_initial_outage: bool = False
 
     @property
-    def look_by(self) -> float:
+    def poll_by(self) -> float:
         """The latest moment at which a look begins, timed from the beginning: just before the deadline."""
-        return self.timeout if math.isinf(self.timeout) else self.timeout - min(LAST_LOOK, self.timeout / 10)
+        return self.timeout if math.isinf(self.timeout) else self.timeout - min(FINAL_POLL_MARGIN, self.timeout / 10)
 
-    def span(self, memory: Memory, now: float) -> Span:
+    def span(self, state: PollState, now: float) -> TimeLimit:
         """Return how long a look that begins now may be tried again, and how long it may take."""
-        begins_by = self.look_by
-        if memory.seen:
-            failing_since = now - memory.began if memory.failing_since is None else memory.failing_since
-            begins_by = min(begins_by, failing_since + self.polling.outage)
-        ends_at = min(self.timeout, begins_by + LAST_LOOK) + GRACE
-        return Span(memory.began + begins_by, memory.began + ends_at)
+        begins_by = self.poll_by
+        if state.history:
+            outage_since = now - state.began if state.outage_since is None else state.outage_since
+            begins_by = min(begins_by, outage_since + self.polling.outage)
+        ends_at = min(self.timeout, begins_by + FINAL_POLL_MARGIN) + GRACE
+        return TimeLimit(state.began + begins_by, state.began + ends_at)
 
     def expired(self, last: Task | None) -> DuomiError:
         """Return the error of a wait whose deadline has passed; `last` is the last task seen."""
         failure = self._empty(last) if last is not None and last.is_finished else self._timeout(last, None)
         return failure.error
 
-    def step(self, memory: Memory, look: Look, last: Task | None, luck: float) -> tuple[Memory, Verdict]:
+    def step(self, state: PollState, poll: Poll, last: Task | None, jitter: float) -> tuple[PollState, Decision]:
         """Decide what follows from one look; `last` is the last task seen before it, `luck` is 0 to 1."""
-        at = look.at - memory.began
-        if isinstance(look.result, Problem):
-            return self._after_problem(memory, look, look.result, last, luck)
-        task = look.result
-        memory = memory.with_task(at, task)
+        at = poll.at - state.began
+        if isinstance(poll.result, Problem):
+            return self._after_problem(state, poll, poll.result, last, jitter)
+        task = poll.result
+        state = state.with_task(at, task)
         if task.is_finished:
             if task.is_failed or task.has_result:
-                return memory, task
-            if memory.empties > len(EMPTY_PAUSES) or at >= self.look_by:
-                return memory, self._empty(task)
-            return memory, self._again(at, EMPTY_PAUSES[memory.empties - 1])
-        if at >= self.look_by:
-            return memory, self._timeout(task, None)
-        stall = math.inf if self.polling.stall is None else self.polling.stall - (at - memory.moved_at)
+                return state, task
+            if state.empty_polls > len(EMPTY_PAUSES) or at >= self.poll_by:
+                return state, self._empty(task)
+            return state, self._again(at, EMPTY_PAUSES[state.empty_polls - 1])
+        if at >= self.poll_by:
+            return state, self._timeout(task, None)
+        stall = math.inf if self.polling.stall is None else self.polling.stall - (at - state.last_change_at)
         if stall <= 0:
             text = f"task {self.task_id}: no change of state or progress for {self.polling.stall:g} s ({_brief(task)})"
-            return memory, Failure(TaskStalledError(f"{text}; {_resume(self.task_id)}", self.task_id, dict(task.raw)))
-        return memory, self._again(at, min(self._delay(memory, luck), stall))
+            return state, Failure(TaskStalledError(f"{text}; {_resume(self.task_id)}", self.task_id, dict(task.raw)))
+        return state, self._again(at, min(self._delay(state, jitter), stall))
 
     def _after_problem(
-        self, memory: Memory, look: Look, problem: Problem, last: Task | None, luck: float
-    ) -> tuple[Memory, Verdict]:
-        at = look.at - memory.began
-        if not problem.passing:
-            return memory, Failure(problem.raisable())
-        if at >= self.look_by:
+        self, state: PollState, poll: Poll, problem: Problem, last: Task | None, jitter: float
+    ) -> tuple[PollState, Decision]:
+        at = poll.at - state.began
+        if not problem.transient:
+            return state, Failure(problem.to_exception())
+        if at >= self.poll_by:
             ended = last is not None and last.is_finished
-            return memory, self._empty(last, problem) if last and ended else self._timeout(last, problem)
-        if not memory.seen and not self.patient:
-            return memory, Failure(problem.raisable())
-        since = look.asked_at - memory.began if memory.failing_since is None else memory.failing_since
+            return state, self._empty(last, problem) if last and ended else self._timeout(last, problem)
+        if not state.history and not self.tolerate_initial_outage:
+            return state, Failure(problem.to_exception())
+        since = poll.started_at - state.began if state.outage_since is None else state.outage_since
         left = since + self.polling.outage - at
         if left <= 0:
-            return memory, Failure(problem.raisable())
+            return state, Failure(problem.to_exception())
         asked = problem.retry_after
-        pause = self._delay(memory, luck) if asked is None else min(asked, self.max_retry_after)
-        return memory._replace(failing_since=since), self._again(at, min(pause, left))
+        pause = self._delay(state, jitter) if asked is None else min(asked, self.max_retry_after)
+        return state._replace(outage_since=since), self._again(at, min(pause, left))
 
-    def _delay(self, memory: Memory, luck: float) -> float:
+    def _delay(self, state: PollState, jitter: float) -> float:
         # Where nothing was seen, it is as if the task had just begun.
-        delay = self.polling.delay(memory.seen or (Observation(0.0, "", None),))
-        return delay if self.polling.interval is not None else delay * (0.9 + 0.2 * luck)
+        delay = self.polling.delay(state.history or (Observation(0.0, "", None),))
+        return delay if self.polling.interval is not None else delay * (0.9 + 0.2 * jitter)
 
-    def _again(self, at: float, pause: float) -> Again:
-        return Again(max(0.0, min(pause, self.look_by - at)))
+    def _again(self, at: float, pause: float) -> PollAgain:
+        return PollAgain(max(0.0, min(pause, self.poll_by - at)))
 
     def _timeout(self, task: Task | None, problem: Problem | None) -> Failure:
         shown = "never seen" if task is None else _brief(task)
@@ -258,29 +258,29 @@ class Wait(NamedTuple):
         return Failure(error)
 
 
-def watch_flow(wait: Wait, ask: Callable[[Span], RequestFlow[Task]], around: Surroundings) -> WatchFlow:
+def watch_flow(wait: Poller, ask: Callable[[TimeLimit], RequestFlow[Task]], runtime: Runtime) -> WatchFlow:
     """Look at a task until it is finished, and show each change; a task that failed is shown, not raised."""
-    memory = Memory(around.clock())
+    state = PollState(runtime.clock())
     last: Task | None = None
     shown: Task | None = None
     while True:
-        asked_at = around.clock()
-        result = yield from ask(wait.span(memory, asked_at))
-        memory, verdict = wait.step(memory, Look(asked_at, around.clock(), result), last, around.luck())
+        started_at = runtime.clock()
+        result = yield from ask(wait.span(state, started_at))
+        state, decision = wait.step(state, Poll(started_at, runtime.clock(), result), last, runtime.jitter())
         if isinstance(result, Task):
             last = result
             if not result.is_finished and (shown is None or _visible(result) != _visible(shown)):
                 shown = result
-                yield Show(result)
-        if isinstance(verdict, Task):
-            yield Show(verdict)
+                yield Emit(result)
+        if isinstance(decision, Task):
+            yield Emit(decision)
             return
-        if isinstance(verdict, Failure):
-            raise verdict.error
-        yield Sleep(verdict.seconds)
+        if isinstance(decision, Failure):
+            raise decision.error
+        yield Sleep(decision.seconds)
 
 
-def settle(task: Task | None) -> Task:
+def raise_if_failed(task: Task | None) -> Task:
     """Return the task that a watch ended with, or raise that it failed."""
     if task is None:
         raise TypeError("a watch ends with a task, or raises")

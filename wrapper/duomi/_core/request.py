@@ -52,8 +52,8 @@ class Problem(NamedTuple):
     """An attempt that brought no answer; `passing` where the next one may, `unsent` where nothing left."""
 
     error: DuomiError
-    passing: bool
-    unsent: bool = False
+    transient: bool
+    not_sent: bool = False
     cause: Exception | None = None
 
     @property
@@ -73,42 +73,45 @@ class Problem(NamedTuple):
             return False
         return not {429, 503}.isdisjoint({self.error.status_code, self.error.code})
 
-    def raisable(self) -> DuomiError:
+    def to_exception(self) -> DuomiError:
         """Return the error with its cause, to be raised; how the flow handed it over is nobody's business."""
         self.error.__cause__ = self.cause
         self.error.__suppress_context__ = True
         return self.error
 
 
-Conceal: TypeAlias = Callable[[str], str]
-Read: TypeAlias = Callable[["Judge", Reply], T | Problem]
+Redact: TypeAlias = Callable[[str], str]
+Read: TypeAlias = Callable[["ReplyParser", Reply], T | Problem]
 
 
-class Judge(NamedTuple):
+class ReplyParser(NamedTuple):
     """Judges the replies to one request; `call` is its method and path, `conceal` takes the key out of a text, `host` should have answered."""
 
     call: str
-    conceal: Conceal
+    redact: Redact
     host: str = "the API"
 
     def of_exception(self, error: Exception) -> Problem:
         """Judge an attempt that brought no head."""
-        text = self.conceal(next(filter(None, map(str, _causes(error))), type(error).__name__))
+        text = self.redact(next(filter(None, map(str, _causes(error))), type(error).__name__))
         # A server may send the key back, and then a traceback that tells the cause would print it.
-        cause = error if all(self.conceal(str(each)) == str(each) for each in _causes(error)) else None
+        cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
         if isinstance(error, httpx.TimeoutException | TimeoutError):
-            unsent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
+            not_sent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
             return Problem(
-                APITimeoutError(f"{self.call}: no answer from {self.host} in time: {text}"), True, unsent, cause
+                APITimeoutError(f"{self.call}: no answer from {self.host} in time: {text}"), True, not_sent, cause
             )
-        unsent = isinstance(error, httpx.ConnectError)
+        not_sent = isinstance(error, httpx.ConnectError)
         return Problem(
-            APIConnectionError(f"{self.call}: no answer from {self.host}: {text}"), not is_lasting(error), unsent, cause
+            APIConnectionError(f"{self.call}: no answer from {self.host}: {text}"),
+            not is_permanent(error),
+            not_sent,
+            cause,
         )
 
     def of_status(self, reply: Reply, payload: object, code: int | None = None) -> Problem:
         """Judge an answer that refuses, by its status or by an envelope's code."""
-        message = self.conceal(vendor_message(payload) or _plain_text(reply))
+        message = self.redact(vendor_message(payload) or _plain_text(reply))
         vendor_code = (
             code if code is not None else whole_number(payload.get("code")) if isinstance(payload, Mapping) else None
         )
@@ -119,26 +122,26 @@ class Judge(NamedTuple):
             vendor_code,
             message,
             self.shown(reply),
-            next((self.conceal(reply.headers[name]) for name in _REQUEST_IDS if name in reply.headers), None),
+            next((self.redact(reply.headers[name]) for name in _REQUEST_IDS if name in reply.headers), None),
             retry_after(reply.headers.get("retry-after")),
         )
-        passing = reply.status in PASSING_STATUSES if code is None else code in _PASSING_CODES
-        return Problem(error, passing or (reply.status if code is None else code) >= 500)
+        transient = reply.status in PASSING_STATUSES if code is None else code in _PASSING_CODES
+        return Problem(error, transient or (reply.status if code is None else code) >= 500)
 
-    def of_body(self, reply: Reply, text: str, *, passing: bool = True, cause: Exception | None = None) -> Problem:
+    def of_body(self, reply: Reply, text: str, *, transient: bool = True, cause: Exception | None = None) -> Problem:
         """Judge an answer that is not what was asked for."""
-        content_type = self.conceal(reply.headers.get("content-type", ""))
+        content_type = self.redact(reply.headers.get("content-type", ""))
         kind = content_type or "no content type"
         error = APIResponseError(
             f"{self.call}: status {reply.status}, {kind}: {text}", reply.status, content_type, self.shown(reply)
         )
-        return Problem(error, passing, cause=cause)
+        return Problem(error, transient, cause=cause)
 
     def shown(self, reply: Reply) -> str:
         """Return the beginning of a body, less the key."""
         # A key that straddles the cut must not leave its first half behind.
         head = reply.content[: BODY_LIMIT * 8].decode("utf-8", "replace")
-        return self.conceal(head)[:BODY_LIMIT]
+        return self.redact(head)[:BODY_LIMIT]
 
     def __call__(self, reply: Reply | Exception, read: Read[T]) -> T | Problem:
         """Judge a reply: what `read` makes of an answer, or the problem."""
@@ -147,13 +150,13 @@ class Judge(NamedTuple):
         if not 200 <= reply.status <= 299:
             return self.of_status(reply, decode(reply.content))
         if isinstance(reply.broken, BodyTooLargeError):
-            return self.of_body(reply, str(reply.broken), passing=False, cause=reply.broken)
+            return self.of_body(reply, str(reply.broken), transient=False, cause=reply.broken)
         if reply.broken is not None:
-            return self.of_exception(reply.broken)._replace(unsent=False)
+            return self.of_exception(reply.broken)._replace(not_sent=False)
         return read(self, reply)
 
 
-def read_response(judge: Judge, reply: Reply) -> Reply | Problem:
+def read_response(judge: ReplyParser, reply: Reply) -> Reply | Problem:
     """Read any answer: no envelope that refuses, and JSON where it says so."""
     if "json" not in reply.headers.get("content-type", "") or not reply.content:
         return reply
@@ -167,7 +170,7 @@ def read_response(judge: Judge, reply: Reply) -> Reply | Problem:
 def read_task(task_id: str, *, strict: bool) -> Read[Task]:
     """Read an answer as a task, whatever content type it bears."""
 
-    def read(judge: Judge, reply: Reply) -> Task | Problem:
+    def read(judge: ReplyParser, reply: Reply) -> Task | Problem:
         payload = decode(reply.content)
         if isinstance(payload, ValueError):
             return judge.of_body(reply, "not JSON", cause=payload)
@@ -177,31 +180,31 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
         if reply.status != 200 or not isinstance(payload, Mapping) or find_task(payload) is None:
             return judge.of_body(reply, "no task")
         task = Task.from_payload(payload, task_id=task_id)
-        note_deviations(task, judge.conceal)
+        note_deviations(task, judge.redact)
         if strict and task.deviations:
-            return judge.of_body(reply, f"deviates from the contract: {task.deviations[0]}", passing=False)
+            return judge.of_body(reply, f"deviates from the contract: {task.deviations[0]}", transient=False)
         return task
 
     return read
 
 
-def note_deviations(task: Task, conceal: Callable[[str], str]) -> None:
+def note_deviations(task: Task, redact: Callable[[str], str]) -> None:
     """Log an undocumented state once, and every other deviation for those who debug; `conceal` takes the key out."""
     value = str((find_task(task.raw) or {})["state"])
     if value not in DOCUMENTED_STATES and value not in _warned and len(_warned) < STATES_WARNED_OF:
         _warned.add(value)
-        log.warning("%s", conceal(f"undocumented state {value!r}, taken for {task.state.value!r}"))
+        log.warning("%s", redact(f"undocumented state {value!r}, taken for {task.state.value!r}"))
     # Looking for deviations costs more than reading the task, so nobody looks who is not asked to.
     if log.isEnabledFor(logging.DEBUG):
         for line in task.deviations:
-            log.debug("%s", conceal(f"task {task.task_id!r} deviates from the contract: {line}"))
+            log.debug("%s", redact(f"task {task.task_id!r} deviates from the contract: {line}"))
 
 
-def is_lasting(error: Exception) -> bool:
+def is_permanent(error: Exception) -> bool:
     """Tell whether the next attempt would meet the same: a request that cannot be made, a host name, a certificate."""
-    lasting = ssl.SSLCertVerificationError | UnicodeError
+    permanent = ssl.SSLCertVerificationError | UnicodeError
     unsendable = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL
-    return isinstance(error, unsendable) or any(isinstance(cause, lasting) for cause in _causes(error))
+    return isinstance(error, unsendable) or any(isinstance(cause, permanent) for cause in _causes(error))
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:

@@ -14,18 +14,18 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from duomi._core.poll import (
-    Again,
     Answer,
     Failure,
-    Look,
-    Memory,
+    Poll,
+    PollAgain,
+    Poller,
+    PollState,
     RequestFlow,
+    Runtime,
     Send,
     Sleep,
-    Span,
-    Surroundings,
-    Wait,
-    settle,
+    TimeLimit,
+    raise_if_failed,
 )
 from duomi._core.request import Problem
 from duomi._errors import AuthenticationError, DuomiError
@@ -33,13 +33,13 @@ from duomi._task import Outcome, Task
 
 
 @attrs.define(eq=False)
-class Entry:
+class Job:
     """One task that is waited for; `flow` is a look that has begun and is not over."""
 
-    wait: Wait
-    memory: Memory
+    wait: Poller
+    state: PollState
     last: Task | None = None
-    asked_at: float = 0.0
+    started_at: float = 0.0
     flow: RequestFlow[Task] | None = None
 
 
@@ -50,7 +50,7 @@ class Rest:
     until: float
 
 
-class Board:
+class Scheduler:
     """Decides who is looked at next, and what follows from each look.
 
     Args:
@@ -62,16 +62,16 @@ class Board:
 
     def __init__(
         self,
-        waits: Sequence[Wait],
-        ask: Callable[[str, Span], RequestFlow[Task]],
-        around: Surroundings,
+        waits: Sequence[Poller],
+        ask: Callable[[str, TimeLimit], RequestFlow[Task]],
+        runtime: Runtime,
         max_in_flight: int,
     ) -> None:
-        self._around = around
+        self._runtime = runtime
         self._ask = ask
-        began = around.clock()
-        memory = Memory(began)
-        self._heap: list[tuple[float, int, Entry]] = [(began, n, Entry(wait, memory)) for n, wait in enumerate(waits)]
+        began = runtime.clock()
+        state = PollState(began)
+        self._heap: list[tuple[float, int, Job]] = [(began, n, Job(wait, state)) for n, wait in enumerate(waits)]
         self._pushed = len(waits)
         self._began = began
         self._ends_at = began + (waits[0].timeout if waits else 0.0)
@@ -82,17 +82,17 @@ class Board:
         self._watched_until = math.inf
         self._refusal: AuthenticationError | None = None
 
-    def take(self) -> Entry | Outcome | Rest | None:
+    def take(self) -> Job | Outcome | Rest | None:
         """Return who is to be looked at, an outcome that needs no look, how long to rest, or None at the end."""
         if not self._heap:
             return Rest(math.inf) if self._in_flight else None
-        now = self._around.clock()
+        now = self._runtime.clock()
         # With no time at all each task is looked at once, as `wait` does.
-        over = now >= self._ends_at and (self._ends_at > self._began or self._heap[0][2].asked_at > 0.0)
+        over = now >= self._ends_at and (self._ends_at > self._began or self._heap[0][2].started_at > 0.0)
         if self._refusal is not None or over:
-            _, _, entry = heapq.heappop(self._heap)
-            error = self._refusal or entry.wait.expired(entry.last)
-            return Outcome(entry.wait.task_id, entry.last, error)
+            _, _, job = heapq.heappop(self._heap)
+            error = self._refusal or job.wait.expired(job.last)
+            return Outcome(job.wait.task_id, job.last, error)
         due = self._heap[0][0]
         if self._paused_until > now or due > now:
             until = min(max(due, self._paused_until), self._ends_at)
@@ -115,53 +115,53 @@ class Board:
         """Whether a worker that rests should look: something waits, and nobody sleeps until it is due."""
         return bool(self._heap) and math.isinf(self._watched_until)
 
-    def advance(self, entry: Entry, answer: Answer) -> Send | Outcome | None:
+    def advance(self, job: Job, answer: Answer) -> Send | Outcome | None:
         """Go on with a look: return what it wishes to send, or how the task ended, or None where it must wait."""
-        if entry.flow is None:
-            entry.asked_at = self._around.clock()
-            entry.flow = self._ask(entry.wait.task_id, entry.wait.span(entry.memory, entry.asked_at))
+        if job.flow is None:
+            job.started_at = self._runtime.clock()
+            job.flow = self._ask(job.wait.task_id, job.wait.span(job.state, job.started_at))
         try:
-            wish = entry.flow.send(answer)
+            effect = job.flow.send(answer)
         except StopIteration as end:
-            entry.flow = None
+            job.flow = None
             self._in_flight -= 1
-            return self._looked(entry, end.value)
-        if isinstance(wish, Sleep):
+            return self._polled(job, end.value)
+        if isinstance(effect, Sleep):
             self._in_flight -= 1
-            self._pause(wish.seconds, for_all=wish.for_all)
-            self._push(entry, wish.seconds)
+            self._pause(effect.seconds, for_all=effect.for_all)
+            self._push(job, effect.seconds)
             return None
-        return wish
+        return effect
 
-    def _looked(self, entry: Entry, result: Task | Problem) -> Outcome | None:
-        look = Look(entry.asked_at, self._around.clock(), result)
-        entry.memory, verdict = entry.wait.step(entry.memory, look, entry.last, self._around.luck())
+    def _polled(self, job: Job, result: Task | Problem) -> Outcome | None:
+        poll = Poll(job.started_at, self._runtime.clock(), result)
+        job.state, decision = job.wait.step(job.state, poll, job.last, self._runtime.jitter())
         if isinstance(result, Task):
-            entry.last = result
-            if look.at >= self._paused_until:
+            job.last = result
+            if poll.at >= self._paused_until:
                 self._allowed = min(self._max_in_flight, self._allowed + 1)
-        if isinstance(verdict, Again):
-            self._pause(verdict.seconds, for_all=isinstance(result, Problem) and result.is_for_all)
-            self._push(entry, verdict.seconds)
+        if isinstance(decision, PollAgain):
+            self._pause(decision.seconds, for_all=isinstance(result, Problem) and result.is_for_all)
+            self._push(job, decision.seconds)
             return None
         error: DuomiError | None = None
-        if isinstance(verdict, Failure):
-            error = verdict.error
+        if isinstance(decision, Failure):
+            error = decision.error
             if isinstance(error, AuthenticationError):
                 self._refusal = error
         else:
             try:
-                settle(verdict)
+                raise_if_failed(decision)
             except DuomiError as failed:
                 error = failed.with_traceback(None)
-        return Outcome(entry.wait.task_id, entry.last, error)
+        return Outcome(job.wait.task_id, job.last, error)
 
     def _pause(self, seconds: float, *, for_all: bool) -> None:
         """Where the server asks for patience nobody asks it for that long; then one begins, and more follow as all is well."""
         if for_all:
-            self._paused_until = max(self._paused_until, self._around.clock() + seconds)
+            self._paused_until = max(self._paused_until, self._runtime.clock() + seconds)
             self._allowed = 1
 
-    def _push(self, entry: Entry, seconds: float) -> None:
+    def _push(self, job: Job, seconds: float) -> None:
         self._pushed += 1
-        heapq.heappush(self._heap, (self._around.clock() + seconds, self._pushed, entry))
+        heapq.heappush(self._heap, (self._runtime.clock() + seconds, self._pushed, job))

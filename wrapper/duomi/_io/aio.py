@@ -9,10 +9,10 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from duomi._config import check_task_id, check_timeout
-from duomi._core.poll import RequestFlow, Send, Span, Wait
-from duomi._core.scheduler import Board, Entry
+from duomi._core.poll import Poller, RequestFlow, Send, TimeLimit
+from duomi._core.scheduler import Job, Scheduler
 from duomi._errors import ConfigurationError
-from duomi._io.sync import AROUND, AsyncDriver, Caller, Driver
+from duomi._io.sync import RUNTIME, AsyncDriver, Caller, Driver
 from duomi._policy import Polling
 from duomi._task import Outcome, Task
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 THREADS: Final = 16
 
 
-def board_of(
+def make_scheduler(
     caller: Caller,
     task_ids: Iterable[str],
     timeout: float | EllipsisType | None,
     polling: Polling | None,
     max_in_flight: int,
-    on_look: Callable[[Task], object] | None = None,
-) -> Board:
+    on_poll: Callable[[Task], object] | None = None,
+) -> Scheduler:
     """Judge the arguments, and return the board of the tasks; `on_look` is called with each task as it is seen.
 
     Raises:
         ConfigurationError: one of them cannot be used; nothing was sent.
     """
-    caller.pools.ensure_open()
+    caller.lanes.ensure_open()
     if isinstance(task_ids, str):
         raise ConfigurationError("task_ids is a collection of ids, not one str")
     if not isinstance(task_ids, Iterable):
@@ -48,18 +48,18 @@ def board_of(
     polling = caller.settings.polling if polling is None else polling
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     longest = caller.settings.retry.max_retry_after
-    waits = [Wait(task_id, polling, limit, longest) for task_id in dict.fromkeys(map(check_task_id, task_ids))]
+    waits = [Poller(task_id, polling, limit, longest) for task_id in dict.fromkeys(map(check_task_id, task_ids))]
 
-    def ask(task_id: str, span: Span) -> RequestFlow[Task]:
+    def ask(task_id: str, span: TimeLimit) -> RequestFlow[Task]:
         return caller.task_flow(task_id)(span)
 
-    def ask_and_tell(task_id: str, span: Span) -> RequestFlow[Task]:
+    def ask_and_tell(task_id: str, span: TimeLimit) -> RequestFlow[Task]:
         result = yield from ask(task_id, span)
-        if on_look is not None and isinstance(result, Task):
-            on_look(result)
+        if on_poll is not None and isinstance(result, Task):
+            on_poll(result)
         return result
 
-    return Board(waits, ask if on_look is None else ask_and_tell, AROUND, max_in_flight)
+    return Scheduler(waits, ask if on_poll is None else ask_and_tell, RUNTIME, max_in_flight)
 
 
 class Completed(Iterator[Outcome]):
@@ -67,8 +67,8 @@ class Completed(Iterator[Outcome]):
 
     __module__ = "duomi"
 
-    def __init__(self, driver: Driver, board: Board) -> None:
-        self._crew = _Crew(driver, board)
+    def __init__(self, driver: Driver, scheduler: Scheduler) -> None:
+        self._crew = _Crew(driver, scheduler)
         self._begun = False
         # Whoever drops the iterator without closing it has no use for its threads.
         self._finalizer = weakref.finalize(self, self._crew.stop)
@@ -101,9 +101,9 @@ class Completed(Iterator[Outcome]):
 class _Crew:
     """The threads behind a `Completed`, and what they have brought."""
 
-    def __init__(self, driver: Driver, board: Board) -> None:
+    def __init__(self, driver: Driver, scheduler: Scheduler) -> None:
         self._driver = driver
-        self._board = board
+        self._scheduler = scheduler
         self._at_work = 0
         self._stopped = False
         self._brought: deque[Outcome | BaseException] = deque()
@@ -112,7 +112,7 @@ class _Crew:
         self._arrived = threading.Condition(lock)
 
     def start(self) -> None:
-        for _ in range(min(THREADS, self._board.workers)):
+        for _ in range(min(THREADS, self._scheduler.workers)):
             threading.Thread(target=self._work, name="duomi", daemon=True).start()
             self._at_work += 1
 
@@ -134,17 +134,17 @@ class _Crew:
     def _work(self) -> None:
         try:
             with self._changed:
-                while (entry := self._take()) is not None:
-                    wish = self._board.advance(entry, None)
-                    while isinstance(wish, Send):
+                while (job := self._take()) is not None:
+                    effect = self._scheduler.advance(job, None)
+                    while isinstance(effect, Send):
                         self._changed.release()
                         try:
-                            answer = self._driver.carry_out(wish)
+                            answer = self._driver.perform(effect)
                         finally:
                             self._changed.acquire()
-                        wish = self._board.advance(entry, answer)
-                    if wish is not None:
-                        self._bring(wish)
+                        effect = self._scheduler.advance(job, answer)
+                    if effect is not None:
+                        self._bring(effect)
         except BaseException as error:
             # Whatever it is, it belongs to whoever waits for outcomes.
             self._bring(error)
@@ -154,20 +154,20 @@ class _Crew:
                 self._changed.notify_all()
                 self._arrived.notify_all()
 
-    def _take(self) -> Entry | None:
+    def _take(self) -> Job | None:
         while not self._stopped:
-            found = self._board.take()
+            found = self._scheduler.take()
             if found is None:
                 return None
-            if isinstance(found, Entry):
-                if self._board.wants_another:
+            if isinstance(found, Job):
+                if self._scheduler.wants_another:
                     self._changed.notify()
                 return found
             if isinstance(found, Outcome):
                 self._bring(found)
             else:
-                self._changed.wait(None if math.isinf(found.until) else max(0.0, found.until - AROUND.clock()))
-                self._board.woke(found)
+                self._changed.wait(None if math.isinf(found.until) else max(0.0, found.until - RUNTIME.clock()))
+                self._scheduler.woke(found)
         return None
 
     def _bring(self, what: Outcome | BaseException) -> None:
@@ -185,10 +185,10 @@ class AsyncCompleted(AsyncIterator[Outcome]):
 
     __module__ = "duomi"
 
-    def __init__(self, driver: AsyncDriver, board: Board) -> None:
+    def __init__(self, driver: AsyncDriver, scheduler: Scheduler) -> None:
         self._driver = driver
-        self._board = board
-        self._at_work = board.workers
+        self._scheduler = scheduler
+        self._at_work = scheduler.workers
         self._closed = False
         self._brought: deque[Outcome | Exception] = deque()
         self._resting: dict[anyio.Event, None] = {}
@@ -260,17 +260,17 @@ class AsyncCompleted(AsyncIterator[Outcome]):
             self._start(group)
 
     def _start(self, group: "anyio.abc.TaskGroup") -> None:
-        for _ in range(self._board.workers):
+        for _ in range(self._scheduler.workers):
             group.start_soon(self._work)
 
     async def _work(self) -> None:
         try:
-            while (entry := await self._take()) is not None:
-                wish = self._board.advance(entry, None)
-                while isinstance(wish, Send):
-                    wish = self._board.advance(entry, await self._driver.carry_out(wish))
-                if wish is not None:
-                    self._bring(wish)
+            while (job := await self._take()) is not None:
+                effect = self._scheduler.advance(job, None)
+                while isinstance(effect, Send):
+                    effect = self._scheduler.advance(job, await self._driver.perform(effect))
+                if effect is not None:
+                    self._bring(effect)
         except Exception as error:
             # As in the sync twin: it belongs to whoever waits for outcomes.
             self._bring(error)
@@ -280,15 +280,15 @@ class AsyncCompleted(AsyncIterator[Outcome]):
             if self._arrival is not None:
                 self._arrival.set()
 
-    async def _take(self) -> Entry | None:
+    async def _take(self) -> Job | None:
         import anyio  # noqa: PLC0415  (as above)
 
         while True:
-            found = self._board.take()
+            found = self._scheduler.take()
             if found is None:
                 return None
-            if isinstance(found, Entry):
-                if self._board.wants_another:
+            if isinstance(found, Job):
+                if self._scheduler.wants_another:
                     self._call(1)
                 return found
             if isinstance(found, Outcome):
@@ -297,11 +297,11 @@ class AsyncCompleted(AsyncIterator[Outcome]):
             called = anyio.Event()
             self._resting[called] = None
             try:
-                with anyio.move_on_after(found.until - AROUND.clock()):
+                with anyio.move_on_after(found.until - RUNTIME.clock()):
                     await called.wait()
             finally:
                 self._resting.pop(called, None)
-                self._board.woke(found)
+                self._scheduler.woke(found)
 
     def _call(self, workers: int) -> None:
         """Wake so many of those who rest, the last who lay down first."""

@@ -10,7 +10,7 @@ import httpx
 from duomi._core.request import BodyTooLargeError
 
 LIMIT = 10 * 1024 * 1024
-_PIECE = 64 * 1024
+_CHUNK = 64 * 1024
 _CODINGS = 2
 
 
@@ -18,7 +18,7 @@ class Body:
     """Collects the pieces of one answer, up to 10 MiB after decompression."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._size = 0
         self._codings: list[_Inflater] = []
 
@@ -35,18 +35,18 @@ class Body:
             raise httpx.DecodingError(f"the body is compressed {len(names)} times over")
         self._codings = [_Inflater(name) for name in reversed(names) if name not in {"", "identity"}]
 
-    def add(self, piece: bytes) -> None:
+    def add(self, chunk: bytes) -> None:
         """Take a piece as it came over the wire.
 
         Raises:
             httpx.DecodingError: it is not what `content-encoding` says.
             BodyTooLargeError: the body has more than 10 MiB.
         """
-        for part in self._inflate(piece, self._codings):
+        for part in self._inflate(chunk, self._codings):
             self._size += len(part)
             if self._size > LIMIT:
                 raise BodyTooLargeError("the body has more than 10 MiB")
-            self._pieces.append(part)
+            self._chunks.append(part)
 
     def finish(self) -> None:
         """See that the compressed body is whole.
@@ -60,13 +60,13 @@ class Body:
     @property
     def content(self) -> bytes:
         """All that came so far, inflated."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
-    def _inflate(self, piece: bytes, codings: list[_Inflater]) -> Iterator[bytes]:
+    def _inflate(self, chunk: bytes, codings: list[_Inflater]) -> Iterator[bytes]:
         if not codings:
-            yield piece
+            yield chunk
             return
-        for part in codings[0].feed(piece):
+        for part in codings[0].feed(chunk):
             yield from self._inflate(part, codings[1:])
 
 
@@ -92,7 +92,7 @@ class _Inflater:
                 self._engine = zlib.decompressobj(zlib.MAX_WBITS | 16)
             self._begun = True
             try:
-                part = self._engine.decompress(data, _PIECE)
+                part = self._engine.decompress(data, _CHUNK)
             except zlib.error as error:
                 if self._gzip or not first:
                     raise httpx.DecodingError(str(error)) from error

@@ -14,8 +14,8 @@ from duomi._io.sync import NOWHERE, AsyncDriver, Caller, Driver
 
 
 def _response(driver: Caller, reply: Reply, request: httpx.Request) -> httpx.Response:
-    conceal = driver.settings.auth.conceal
-    headers = httpx.Headers([(name, conceal(value)) for name, value in reply.headers.multi_items()])
+    redact = driver.settings.auth.redact
+    headers = httpx.Headers([(name, redact(value)) for name, value in reply.headers.multi_items()])
     for name in ("content-encoding", "content-length", "transfer-encoding"):
         headers.pop(name, None)
     return httpx.Response(reply.status, headers=headers, content=reply.content, request=request)

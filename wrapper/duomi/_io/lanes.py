@@ -81,7 +81,7 @@ def make_client(kind: type[ClientT], **options: Any) -> ClientT:
     return client
 
 
-class Pools(Generic[ClientT]):
+class Lanes(Generic[ClientT]):
     """Small httpx clients behind one TLS context, made as they are needed; a large pool is slow."""
 
     def __init__(self, kind: type[ClientT], own: ClientT | None) -> None:
@@ -108,7 +108,7 @@ class Pools(Generic[ClientT]):
                 self._free = [client] * CONNECTIONS_PER_POOL
             return self._free.pop()
 
-    def give_back(self, client: ClientT) -> None:
+    def release(self, client: ClientT) -> None:
         """Take a lent client back."""
         if client is not self._own:
             with self._lock:
@@ -119,7 +119,7 @@ class Pools(Generic[ClientT]):
         if self._closed:
             raise ConfigurationError("the client is closed")
 
-    def drain(self) -> list[ClientT]:
+    def close_all(self) -> list[ClientT]:
         """Lend no more, and return every client that was made, to be closed."""
         with self._lock:
             self._closed = True

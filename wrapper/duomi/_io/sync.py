@@ -16,34 +16,34 @@ from duomi._config import HEADERS, Settings
 from duomi._core.poll import (
     FOREVER,
     Answer,
+    Emit,
     RequestFlow,
+    Runtime,
     Send,
-    Show,
     Sleep,
-    Span,
-    Surroundings,
+    TimeLimit,
     WatchFlow,
     request_flow,
 )
-from duomi._core.request import BodyTooLargeError, Judge, Problem, Read, Reply, read_response, read_task
+from duomi._core.request import BodyTooLargeError, Problem, Read, Reply, ReplyParser, read_response, read_task
 from duomi._errors import ConfigurationError
 from duomi._io.body import Body
-from duomi._io.lanes import Pools
+from duomi._io.lanes import Lanes
 from duomi._policy import Retry
 from duomi._task import Task
 
 T = TypeVar("T")
-Wish = TypeVar("Wish")
+Effect = TypeVar("Effect")
 
 CONNECT: Final = 5.0
 _STEPS: Final = ("connect", "read", "write", "pool")
-AROUND: Final = Surroundings(time.monotonic, random.random)
+RUNTIME: Final = Runtime(time.monotonic, random.random)
 
 # A UnicodeError is what Python's resolver makes of a host name that cannot be one.
-BROKEN = (httpx.RequestError, httpx.InvalidURL, TimeoutError, UnicodeError, BodyTooLargeError)
+TRANSPORT_ERRORS = (httpx.RequestError, httpx.InvalidURL, TimeoutError, UnicodeError, BodyTooLargeError)
 
 
-def per_step(limit: float) -> dict[str, float]:
+def httpx_timeout(limit: float) -> dict[str, float]:
     """Return httpx's time-outs where each step of an attempt may take so many seconds."""
     return {**dict.fromkeys(_STEPS, limit), "connect": min(limit, CONNECT)}
 
@@ -52,7 +52,7 @@ class _TimeLeft(dict[str, float]):
     """httpx's time-outs for one attempt: each step of it gets what is left of the whole."""
 
     def __init__(self, limit: float) -> None:
-        super().__init__(per_step(limit))
+        super().__init__(httpx_timeout(limit))
         self._limit = limit
         self._ends_at = time.monotonic() + limit
 
@@ -79,8 +79,8 @@ def _headers(own: httpx.Client | httpx.AsyncClient | None) -> httpx.Headers:
     """Return the headers of every request: those that the caller's client was given, and else ours."""
     headers = httpx.Headers(HEADERS)
     if own is not None:
-        plain = httpx.Client(transport=NOWHERE).headers
-        headers.update([(name, value) for name, value in own.headers.multi_items() if plain.get(name) != value])
+        sanitize = httpx.Client(transport=NOWHERE).headers
+        headers.update([(name, value) for name, value in own.headers.multi_items() if sanitize.get(name) != value])
         headers["accept-encoding"] = HEADERS["accept-encoding"]
     return headers
 
@@ -92,7 +92,7 @@ def _task_url(base_url: str, task_id: str) -> httpx.URL:
     return httpx.URL(base_url + path)
 
 
-def closed_meanwhile(client: httpx.Client | httpx.AsyncClient, error: RuntimeError) -> Exception:
+def closed_during_call(client: httpx.Client | httpx.AsyncClient, error: RuntimeError) -> Exception:
     """Return what a RuntimeError of httpx means: another thread or task has closed the client, or a bug."""
     return ConfigurationError("the client was closed in the middle of a call") if client.is_closed else error
 
@@ -100,29 +100,29 @@ def closed_meanwhile(client: httpx.Client | httpx.AsyncClient, error: RuntimeErr
 def unwrap(answer: T | Problem) -> T:
     """Return an answer, or raise what the problem is."""
     if isinstance(answer, Problem):
-        raise answer.raisable()
+        raise answer.to_exception()
     return answer
 
 
 class Caller:
     """What both drivers need to know: the settings, and how requests are made and judged."""
 
-    pools: Pools[Any]
+    lanes: Lanes[Any]
 
     def __init__(self, settings: Settings, own: httpx.Client | httpx.AsyncClient | None) -> None:
         self.settings = settings
         self.headers: httpx.Headers = _headers(own)
 
     def flow(
-        self, request: httpx.Request, read: Read[T], span: Span = FOREVER, retry: Retry | None = None
+        self, request: httpx.Request, read: Read[T], span: TimeLimit = FOREVER, retry: Retry | None = None
     ) -> RequestFlow[T]:
         """Return the flow of one request."""
         retry = self.settings.retry if retry is None else retry
         call = f"{request.method} {request.url.raw_path.decode('ascii')}"
-        judge = Judge(call, self.settings.auth.conceal, request.url.netloc.decode("ascii"))
-        return request_flow(request, judge, read, AROUND, retry, self.settings.timeout, span)
+        judge = ReplyParser(call, self.settings.auth.redact, request.url.netloc.decode("ascii"))
+        return request_flow(request, judge, read, RUNTIME, retry, self.settings.timeout, span)
 
-    def task_flow(self, task_id: str, retry: Retry | None = None) -> Callable[[Span], RequestFlow[Task]]:
+    def task_flow(self, task_id: str, retry: Retry | None = None) -> Callable[[TimeLimit], RequestFlow[Task]]:
         """Return what makes the flow of one look at a task, for as long as it may take; with the client's retry where none is given."""
         request = httpx.Request("GET", _task_url(self.settings.base_url, task_id), headers=self.headers)
         read = read_task(task_id, strict=self.settings.strict)
@@ -139,11 +139,11 @@ class Caller:
 class Driver(Caller):
     """Carries wishes out with `httpx.Client`, and blocks."""
 
-    pools: Pools[httpx.Client]
+    lanes: Lanes[httpx.Client]
 
     def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
         super().__init__(settings, own)
-        self.pools = Pools(httpx.Client, own)
+        self.lanes = Lanes(httpx.Client, own)
 
     def call(self, flow: RequestFlow[T]) -> T:
         """Drive a flow to its end, and return its answer, or raise what its problem is."""
@@ -152,9 +152,9 @@ class Driver(Caller):
     def drive(self, flow: RequestFlow[T]) -> T | Problem:
         """Drive a flow to its end."""
         try:
-            wish = next(flow)
+            effect = next(flow)
             while True:
-                wish = flow.send(self.carry_out(wish))
+                effect = flow.send(self.perform(effect))
         except StopIteration as end:
             answer: T | Problem = end.value
             return answer
@@ -162,70 +162,70 @@ class Driver(Caller):
     def watch(self, flow: WatchFlow) -> Iterator[Task]:
         """Drive a flow, and yield what it shows."""
         answer: Answer = None
-        while (wish := advance(flow, answer)) is not None:
-            self.pools.ensure_open()
-            if isinstance(wish, Show):
+        while (effect := advance(flow, answer)) is not None:
+            self.lanes.ensure_open()
+            if isinstance(effect, Emit):
                 answer = None
-                yield wish.task
+                yield effect.task
             else:
-                answer = self.carry_out(wish)
+                answer = self.perform(effect)
 
-    def carry_out(self, wish: Send | Sleep) -> Answer:
+    def perform(self, effect: Send | Sleep) -> Answer:
         """Send, or sleep."""
-        if isinstance(wish, Sleep):
-            time.sleep(wish.seconds)
+        if isinstance(effect, Sleep):
+            time.sleep(effect.seconds)
             return None
-        client = self.pools.take()
+        client = self.lanes.take()
         try:
-            return self._attempt(client, wish)
+            return self._attempt(client, effect)
         except RuntimeError as error:
-            raise closed_meanwhile(client, error) from error
+            raise closed_during_call(client, error) from error
         finally:
-            self.pools.give_back(client)
+            self.lanes.release(client)
 
-    def _attempt(self, client: httpx.Client, wish: Send) -> Reply | Exception:
-        time_left = _TimeLeft(wish.limit)
-        wish.request.extensions = {"timeout": time_left}
+    def _attempt(self, client: httpx.Client, effect: Send) -> Reply | Exception:
+        time_left = _TimeLeft(effect.limit)
+        effect.request.extensions = {"timeout": time_left}
         try:
-            response = client.send(wish.request, auth=self.settings.auth, follow_redirects=False, stream=True)
-        except BROKEN as error:
+            response = client.send(effect.request, auth=self.settings.auth, follow_redirects=False, stream=True)
+        except TRANSPORT_ERRORS as error:
             return error
         body = Body()
         broken = None
         try:
             body.begin(response.headers)
-            for piece in response.iter_raw():
-                body.add(piece)
+            for chunk in response.iter_raw():
+                body.add(chunk)
                 time_left.ensure()
             body.finish()
-        except BROKEN as error:
+        except TRANSPORT_ERRORS as error:
             broken = error
         finally:
             response.close()
-        content = self.settings.auth.conceal_body(body.content)
+        content = self.settings.auth.redact_body(body.content)
         return Reply(response.status_code, response.headers, content, broken)
 
     def close(self) -> None:
         """Close every connection that is ours."""
-        for client in self.pools.drain():
+        for client in self.lanes.close_all():
             client.close()
 
 
 class AsyncDriver(Caller):
     """Carries wishes out with `httpx.AsyncClient`, under asyncio and trio."""
 
-    pools: Pools[httpx.AsyncClient]
+    lanes: Lanes[httpx.AsyncClient]
 
     def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
         super().__init__(settings, own)
-        self.pools = Pools(httpx.AsyncClient, own)
+        self.lanes = Lanes(httpx.AsyncClient, own)
 
     async def call(self, flow: RequestFlow[T]) -> T:
         """Drive a flow to its end."""
         try:
-            wish = next(flow)
+            effect = next(flow)
             while True:
-                wish = flow.send(await self.carry_out(wish))
+                effect = flow.send(await self.perform(effect))
         except StopIteration as end:
             answer: T | Problem = end.value
             return unwrap(answer)
@@ -234,49 +234,51 @@ class AsyncDriver(Caller):
         """Drive a flow, and yield what it shows."""
         return _Watch(self, flow)
 
-    async def carry_out(self, wish: Send | Sleep) -> Answer:
+    async def perform(self, effect: Send | Sleep) -> Answer:
         """Send, or sleep."""
-        if isinstance(wish, Sleep):
+        if isinstance(effect, Sleep):
             import anyio  # noqa: PLC0415  (dear to import, and not needed by those who block)
 
-            await anyio.sleep(wish.seconds)
+            await anyio.sleep(effect.seconds)
             return None
-        client = self.pools.take()
+        client = self.lanes.take()
         try:
-            return await self._attempt(client, wish)
+            return await self._attempt(client, effect)
         except RuntimeError as error:
-            raise closed_meanwhile(client, error) from error
+            raise closed_during_call(client, error) from error
         finally:
-            self.pools.give_back(client)
+            self.lanes.release(client)
 
-    async def _attempt(self, client: httpx.AsyncClient, wish: Send) -> Reply | Exception:
+    async def _attempt(self, client: httpx.AsyncClient, effect: Send) -> Reply | Exception:
         import anyio  # noqa: PLC0415  (as above)
 
         # A read's own time-out is a cancel scope of its own, and ours is around all of them.
-        wish.request.extensions = {"timeout": {**dict.fromkeys(_STEPS), "connect": min(wish.limit, CONNECT)}}
+        effect.request.extensions = {"timeout": {**dict.fromkeys(_STEPS), "connect": min(effect.limit, CONNECT)}}
         body = Body()
         response = broken = None
         try:
-            with anyio.fail_after(wish.limit):
-                response = await client.send(wish.request, auth=self.settings.auth, follow_redirects=False, stream=True)
-                pieces = response.aiter_raw()
+            with anyio.fail_after(effect.limit):
+                response = await client.send(
+                    effect.request, auth=self.settings.auth, follow_redirects=False, stream=True
+                )
+                chunks = response.aiter_raw()
                 try:
                     body.begin(response.headers)
-                    async for piece in pieces:
-                        body.add(piece)
+                    async for chunk in chunks:
+                        body.add(chunk)
                     body.finish()
                 finally:
-                    await close(response, pieces)
-        except BROKEN as error:
+                    await close(response, chunks)
+        except TRANSPORT_ERRORS as error:
             broken = error
         if response is None:
             return broken or TimeoutError()
-        content = self.settings.auth.conceal_body(body.content)
+        content = self.settings.auth.redact_body(body.content)
         return Reply(response.status_code, response.headers, content, broken)
 
     async def aclose(self) -> None:
         """Close every connection that is ours."""
-        for client in self.pools.drain():
+        for client in self.lanes.close_all():
             await client.aclose()
 
 
@@ -289,12 +291,12 @@ class _Watch(AsyncIterator[Task]):
 
     async def __anext__(self) -> Task:
         answer: Answer = None
-        while (wish := advance(self._flow, answer)) is not None:
-            self._driver.pools.ensure_open()
-            if isinstance(wish, Show):
-                return wish.task
+        while (effect := advance(self._flow, answer)) is not None:
+            self._driver.lanes.ensure_open()
+            if isinstance(effect, Emit):
+                return effect.task
             try:
-                answer = await self._driver.carry_out(wish)
+                answer = await self._driver.perform(effect)
             except BaseException:
                 self._flow.close()
                 raise
@@ -305,15 +307,15 @@ class _Watch(AsyncIterator[Task]):
         self._flow.close()
 
 
-async def close(response: httpx.Response, pieces: AsyncIterator[bytes]) -> None:
+async def close(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
     """Close an answer, and run its iterator to the end: httpx leaves its generators to trio, which warns of each."""
     await response.aclose()
-    with contextlib.suppress(*BROKEN, httpx.StreamError):
-        async for _ in pieces:
+    with contextlib.suppress(*TRANSPORT_ERRORS, httpx.StreamError):
+        async for _ in chunks:
             pass
 
 
-def advance(flow: Generator[Wish, Answer, object], answer: Answer) -> Wish | None:
+def advance(flow: Generator[Effect, Answer, object], answer: Answer) -> Effect | None:
     """Send an answer into a flow, and return its next wish; None at its end."""
     try:
         return flow.send(answer)

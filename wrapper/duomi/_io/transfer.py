@@ -8,21 +8,21 @@ from typing import Any, Self
 
 import httpx
 
-from duomi._core.download import Head, Open, Part, Pull, Run, Target, download_flow
+from duomi._core.download import DownloadFlow, Head, Open, Pull, Run, Target, download_flow
 from duomi._core.poll import FOREVER
 from duomi._io.lanes import make_client
-from duomi._io.sync import AROUND, BROKEN, AsyncDriver, Caller, Driver, close, per_step
+from duomi._io.sync import RUNTIME, TRANSPORT_ERRORS, AsyncDriver, Caller, Driver, close, httpx_timeout
 from duomi._task import Task
 
 
-def _flow(caller: Caller, task: Task, target: Target) -> Part[list[Path]]:
-    caller.pools.ensure_open()
-    return download_flow(task, target, lambda: caller.task_flow(task.task_id)(FOREVER), AROUND, caller.settings.retry)
+def _flow(caller: Caller, task: Task, target: Target) -> DownloadFlow[list[Path]]:
+    caller.lanes.ensure_open()
+    return download_flow(task, target, lambda: caller.task_flow(task.task_id)(FOREVER), RUNTIME, caller.settings.retry)
 
 
-def _run(wish: Run) -> OSError | None:
+def _run(effect: Run) -> OSError | None:
     try:
-        wish.action()
+        effect.action()
     except OSError as error:
         return error
     return None
@@ -32,21 +32,21 @@ def download(driver: Driver, task: Task, target: Target) -> list[Path]:
     """Save the videos of a task, with a client that has neither key nor cookies."""
     flow = _flow(driver, task, target)
     with (
-        make_client(httpx.Client, verify=driver.pools.tls) as client,
+        make_client(httpx.Client, verify=driver.lanes.tls) as client,
         _Incoming(client, driver.settings.timeout) as incoming,
     ):
         answer: Any = None
         try:
             while True:
                 match flow.send(answer):
-                    case Open() as wish:
-                        answer = incoming.open(wish)
+                    case Open() as effect:
+                        answer = incoming.open(effect)
                     case Pull():
                         answer = incoming.pull()
-                    case Run() as wish:
-                        answer = _run(wish)
-                    case wish:
-                        answer = driver.carry_out(wish)
+                    case Run() as effect:
+                        answer = _run(effect)
+                    case effect:
+                        answer = driver.perform(effect)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
@@ -59,20 +59,20 @@ async def adownload(driver: AsyncDriver, task: Task, target: Target) -> list[Pat
 
     flow = _flow(driver, task, target)
     timeout = driver.settings.timeout
-    client = make_client(httpx.AsyncClient, verify=driver.pools.tls)
+    client = make_client(httpx.AsyncClient, verify=driver.lanes.tls)
     async with client, _AsyncIncoming(client, timeout) as incoming:
         answer: Any = None
         try:
             while True:
                 match flow.send(answer):
-                    case Open() as wish:
-                        answer = await incoming.open(wish)
+                    case Open() as effect:
+                        answer = await incoming.open(effect)
                     case Pull():
                         answer = await incoming.pull()
-                    case Run() as wish:
-                        answer = await anyio.to_thread.run_sync(_run, wish)
-                    case wish:
-                        answer = await driver.carry_out(wish)
+                    case Run() as effect:
+                        answer = await anyio.to_thread.run_sync(_run, effect)
+                    case effect:
+                        answer = await driver.perform(effect)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
@@ -86,22 +86,22 @@ class _Incoming:
         self._client = client
         self._timeout = timeout
         self._response: httpx.Response | None = None
-        self._pieces: Iterator[bytes] = iter(())
+        self._chunks: Iterator[bytes] = iter(())
 
-    def open(self, wish: Open) -> Head | Exception:
+    def open(self, effect: Open) -> Head | Exception:
         self.close()
-        wish.request.extensions["timeout"] = per_step(self._timeout)
+        effect.request.extensions["timeout"] = httpx_timeout(self._timeout)
         try:
-            self._response = self._client.send(wish.request, stream=True)
-        except BROKEN as error:
+            self._response = self._client.send(effect.request, stream=True)
+        except TRANSPORT_ERRORS as error:
             return error
-        self._pieces = self._response.iter_raw()
+        self._chunks = self._response.iter_raw()
         return Head(self._response.status_code, self._response.headers)
 
     def pull(self) -> bytes | Exception | None:
         try:
-            return next(self._pieces, None)
-        except BROKEN as error:
+            return next(self._chunks, None)
+        except TRANSPORT_ERRORS as error:
             return error
 
     def close(self) -> None:
@@ -122,27 +122,27 @@ class _AsyncIncoming:
         self._client = client
         self._timeout = timeout
         self._response: httpx.Response | None = None
-        self._pieces: AsyncIterator[bytes]
+        self._chunks: AsyncIterator[bytes]
 
-    async def open(self, wish: Open) -> Head | Exception:
+    async def open(self, effect: Open) -> Head | Exception:
         await self.close()
-        wish.request.extensions["timeout"] = per_step(self._timeout)
+        effect.request.extensions["timeout"] = httpx_timeout(self._timeout)
         try:
-            self._response = await self._client.send(wish.request, stream=True)
-        except BROKEN as error:
+            self._response = await self._client.send(effect.request, stream=True)
+        except TRANSPORT_ERRORS as error:
             return error
-        self._pieces = self._response.aiter_raw()
+        self._chunks = self._response.aiter_raw()
         return Head(self._response.status_code, self._response.headers)
 
     async def pull(self) -> bytes | Exception | None:
         try:
-            return await anext(self._pieces, None)
-        except BROKEN as error:
+            return await anext(self._chunks, None)
+        except TRANSPORT_ERRORS as error:
             return error
 
     async def close(self) -> None:
         if self._response is not None:
-            await close(self._response, self._pieces)
+            await close(self._response, self._chunks)
 
     async def __aenter__(self) -> Self:
         return self
