@@ -45,4 +45,4 @@ async def called_back(request: Request, background: BackgroundTasks) -> None:
 
 async def save(client: AsyncDuomi, task: Task) -> None:
     """Save the clips; called back twice, it writes the same files again."""
-    await client.download(task, "clips", overwrite=True)
+    await client.download(task, "clips", if_exists="replace")

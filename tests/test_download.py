@@ -45,12 +45,12 @@ def test_a_file_that_is_there_is_refused_or_replaced(call: Caller, server: Serve
     server.replies = [clip]
     (tmp_path / "t.mp4").write_bytes(b"mine")
 
-    with pytest.raises(DownloadError, match="there already"):
+    with pytest.raises(DownloadError, match="already exists"):
         call("download", finished(f"{server.url}/1.mp4"), tmp_path)
     assert server.requests == []
     assert (tmp_path / "t.mp4").read_bytes() == b"mine"
 
-    call("download", finished(f"{server.url}/1.mp4"), tmp_path, overwrite=True)
+    call("download", finished(f"{server.url}/1.mp4"), tmp_path, if_exists="replace")
     assert (tmp_path / "t.mp4").read_bytes() == CLIP
 
 

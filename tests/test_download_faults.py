@@ -231,7 +231,7 @@ def test_http_is_warned_of_once(
         assert not any("over http" in record.getMessage() for record in caplog.records)
         monkeypatch.setenv("http_proxy", server.url)
         task = Task.from_payload(finished("http://clips.example/2.mp4"))
-        Caller("sync", server.url)("download", task, tmp_path, overwrite=True)
+        Caller("sync", server.url)("download", task, tmp_path, if_exists="replace")
 
     assert [r.levelno for r in caplog.records if "over http" in r.getMessage()] == [logging.WARNING]
 
@@ -299,12 +299,12 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path, kind: str) -> None:
     (tmp_path / "t.mp4").mkdir()
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
 
-    for folder, overwrite in ((tmp_path / "file", False), (tmp_path / "file/inner", False), (tmp_path, False)):
+    for folder in (tmp_path / "file", tmp_path / "file/inner", tmp_path):
         with pytest.raises(DownloadError):
-            Caller(kind, "http://127.0.0.1:1")("download", task, folder, overwrite=overwrite)
+            Caller(kind, "http://127.0.0.1:1")("download", task, folder)
     with FaultServer([clip()]) as server, pytest.raises(DownloadError):
         Caller(kind, server.url)(
-            "download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path, overwrite=True
+            "download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path, if_exists="replace"
         )
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "t.mp4"]
@@ -353,7 +353,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     def appear(_done: int, _total: int | None) -> None:
         (tmp_path / "t.mp4").write_text("mine")
 
-    with FaultServer([clip()]) as server, pytest.raises(DownloadError, match="there already"):
+    with FaultServer([clip()]) as server, pytest.raises(DownloadError, match="already exists"):
         Caller("sync", server.url)(
             "download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path, on_progress=appear
         )

@@ -465,7 +465,7 @@ def test_proxies_work_as_with_httpx(
             monkeypatch.setenv(variable, proxied.url)
             monkeypatch.setenv("no_proxy", "127.0.0.1")
             call = Caller(kind, api.url)
-            (path,) = call("download", call("get_task", ID), tmp_path, overwrite=True)
+            (path,) = call("download", call("get_task", ID), tmp_path, if_exists="replace")
             monkeypatch.setenv("no_proxy", "")
             monkeypatch.delenv(variable)
 

@@ -296,7 +296,7 @@ def test_the_schedule_is_a_pure_function_within_bounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("history", "seconds"),
+    ("seen", "seconds"),
     [
         ([(0, "pending", 0)], 30.0),
         ([(0, "pending", 0), (30, "running", 0)], 12.0),
@@ -351,7 +351,7 @@ def test_a_whole_number_with_a_point_is_an_integer() -> None:
     task = Task.from_payload(payload("succeeded") | {"state": "success", "progress": 100.0})
 
     assert [line.partition(":")[0] for line in task.deviations] == ["/state"]
-    assert task.model.state.value == "success"
+    assert task.to_model().state.value == "success"
 
 
 @pytest.mark.parametrize("kind", [TaskFailedError, TaskTimeoutError, TaskStalledError, EmptyResultError])

@@ -214,9 +214,9 @@ def test_model_is_the_contracts_own_type_or_an_error() -> None:
     """`model` never holds what the contract does not allow."""
     task = Task.from_payload(payload("succeeded"))
 
-    assert task.model.to_dict() == payload("succeeded")
+    assert task.to_model().to_dict() == payload("succeeded")
     with pytest.raises(APIResponseError, match="/progress"):
-        _ = Task.from_payload({**payload("succeeded"), "progress": "45%"}).model
+        Task.from_payload({**payload("succeeded"), "progress": "45%"}).to_model()
 
 
 def test_an_id_that_differs_is_a_deviation() -> None:

@@ -85,7 +85,7 @@ def touch(task: Task) -> None:
     )  # fmt: skip
     assert len(read) > 0
     with contextlib.suppress(DuomiError):
-        _ = task.model.to_dict()
+        task.to_model().to_dict()
 
 
 def read_all(make: Callable[[], Task]) -> None:
@@ -104,7 +104,7 @@ def test_what_keeps_the_contract_is_read_and_written_back(payload: Any) -> None:
     if task is not None and payload["id"].strip() == payload["id"] != "":
         assert task.deviations == ()
         assert task.raw == payload
-        assert task.model.to_dict() == payload
+        assert task.to_model().to_dict() == payload
         assert [video.url for video in task.videos] == [
             video["url"].strip() for video in payload["data"]["videos"] if video.get("url", "").strip()
         ]

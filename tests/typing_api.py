@@ -52,7 +52,7 @@ def sync(http_client: httpx.Client) -> None:
                 assert_type(outcome, Outcome)
                 assert_type(outcome.task, Task | None)
                 assert_type(outcome.error, DuomiError | None)
-        assert_type(client.download(task, Path(), overwrite=True, on_progress=progress), list[Path])
+        assert_type(client.download(task, Path(), if_exists="replace", on_progress=progress), list[Path])
         assert_type(client.api, duomi_api.Client)
         assert_type(get_video_task.sync(client=client.api, task_id="id"), VideoTask | None)
         assert_type(client.close(), None)
@@ -98,7 +98,7 @@ def values(task: Task) -> None:
     assert_type(task.characters[0].id, str)
     assert_type(task.raw, Mapping[str, Any])
     assert_type(task.deviations, tuple[str, ...])
-    assert_type(task.model, VideoTask)
+    assert_type(task.to_model(), VideoTask)
     assert_type(task.is_finished and task.is_succeeded and task.is_failed, bool)
     task.id = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -24,7 +24,7 @@ def save_clip(payload: dict) -> list[str]:
     """Save a finished clip; a second delivery writes the same file again, and does no harm."""
     task = Task.from_payload(payload)
     with Duomi() as client:
-        return [str(path) for path in client.download(task, "clips", overwrite=True)]
+        return [str(path) for path in client.download(task, "clips", if_exists="replace")]
 
 
 @app.task

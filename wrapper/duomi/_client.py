@@ -9,7 +9,7 @@ from typing import Self
 import duomi_api
 import httpx
 
-from duomi._config import Settings, check_on_update, check_task, check_task_id, check_timeout
+from duomi._config import IfExists, Settings, check_if_exists, check_on_update, check_task, check_task_id, check_timeout
 from duomi._core.poll import FOREVER, Poller, WatchFlow, raise_if_failed, watch_flow
 from duomi._errors import ConfigurationError
 from duomi._io.aio import AsyncCompleted, Completed, make_scheduler
@@ -156,24 +156,23 @@ class Duomi:
         task: Task,
         directory: str | PathLike[str] = ".",
         *,
-        overwrite: bool = False,
+        if_exists: IfExists = "error",
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> list[Path]:
         """Save every video of a finished task, as `{task id}.mp4`, `{task id}-2.mp4` and so on.
 
-        `on_progress` is called with the bytes that are there and those there will be (`None` where the server does not
+        A file that already exists is an error, is replaced, or is skipped (`if_exists`); what is skipped is in the list,
+        too, and its content is not checked. `on_progress` is called with the bytes that are there and those there will be (`None` where the server does not
         say), per file. The client's `timeout` bounds the silence between two pieces, `retry.attempts` counts per file.
 
         Raises:
-            DownloadError: the task is not finished, failed or has no video; a file is there already; or a clip did not
+            DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
         from duomi._core.download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
         from duomi._io.transfer import download  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
-        return download(
-            self._driver, check_task(task), Target(directory, "replace" if overwrite else "refuse", on_progress)
-        )
+        return download(self._driver, check_task(task), Target(directory, check_if_exists(if_exists), on_progress))
 
     def close(self) -> None:
         """Close the connections; the client cannot be used after that."""
@@ -321,23 +320,24 @@ class AsyncDuomi:
         task: Task,
         directory: str | PathLike[str] = ".",
         *,
-        overwrite: bool = False,
+        if_exists: IfExists = "error",
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> list[Path]:
         """Save every video of a finished task, as `{task id}.mp4`, `{task id}-2.mp4` and so on.
 
-        `on_progress` is called with the bytes that are there and those there will be (`None` where the server does not
+        A file that already exists is an error, is replaced, or is skipped (`if_exists`); what is skipped is in the list,
+        too, and its content is not checked. `on_progress` is called with the bytes that are there and those there will be (`None` where the server does not
         say), per file. The client's `timeout` bounds the silence between two pieces, `retry.attempts` counts per file.
 
         Raises:
-            DownloadError: the task is not finished, failed or has no video; a file is there already; or a clip did not
+            DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
         from duomi._core.download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
         from duomi._io.transfer import adownload  # noqa: PLC0415  (not everybody needs it, and it costs at import)
 
         return await adownload(
-            self._driver, check_task(task), Target(directory, "replace" if overwrite else "refuse", on_progress)
+            self._driver, check_task(task), Target(directory, check_if_exists(if_exists), on_progress)
         )
 
     async def aclose(self) -> None:

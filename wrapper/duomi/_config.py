@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator
 from inspect import CO_COROUTINE
 from ipaddress import IPv4Network, ip_address
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote
 
 import httpx
@@ -23,6 +23,8 @@ HEADERS = {
     "accept": "application/json",
     "accept-encoding": "gzip, deflate",
 }
+
+IfExists: TypeAlias = Literal["error", "replace", "skip"]
 
 SHORTEST_SECRET: Final = 8
 _LOOPBACK = IPv4Network("127.0.0.0/8")
@@ -185,6 +187,18 @@ def check_on_update(on_update: object) -> None:
         raise ConfigurationError(
             "on_update is a plain function; in an async one, use `async for task in client.watch(...)`"
         )
+
+
+def check_if_exists(if_exists: Any) -> IfExists:
+    """Return what becomes of a file that already exists.
+
+    Raises:
+        ConfigurationError: it is none of the three words.
+    """
+    if if_exists not in get_args(IfExists):
+        raise ConfigurationError(f"if_exists must be 'error', 'replace' or 'skip', not {if_exists!r}")
+    choice: IfExists = if_exists
+    return choice
 
 
 def check_timeout(timeout: float | None) -> float:

@@ -152,9 +152,8 @@ class Task:
         """One line for each difference between the payload and the contract, beginning with its JSON pointer."""
         return tuple(f"{pointer}: {text}" for pointer, text, _ in self._differences())
 
-    @property
-    def model(self) -> VideoTask:
-        """The payload as the contract's own type.
+    def to_model(self) -> VideoTask:
+        """Return the payload as the contract's own type.
 
         Raises:
             APIResponseError: the payload does not fit the contract.

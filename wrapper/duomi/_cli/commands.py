@@ -110,7 +110,7 @@ def wait(
     options = ["--download", str(download)] if download is not None else []
     options += ["--timeout", f"{timeout:g}"] if timeout is not None else []
     options += ["--json"] if json else []
-    target = None if download is None else Target(download, "keep")
+    target = None if download is None else Target(download, "skip")
     _wait(_Job(AsyncDuomi(polling=polling), ids, target, Screen(json=json), ["duomi", "wait", *options]))
 
 
@@ -126,7 +126,7 @@ def download(
     resume = ["duomi", "download", *(["--directory", str(directory)] if directory != Path() else [])]
     resume += ["--overwrite"] if overwrite else []
     resume += ["--json"] if json else []
-    target = Target(directory, "replace" if overwrite else "keep")
+    target = Target(directory, "replace" if overwrite else "skip")
     _wait(_Job(AsyncDuomi(), _ids(task_ids), target, Screen(json=json), resume, only_finished=True))
 
 

@@ -13,12 +13,12 @@ import secrets
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 import attrs
 import httpx
 
-from duomi._config import HEADERS, is_loopback
+from duomi._config import HEADERS, IfExists, is_loopback
 from duomi._core.poll import RequestFlow, Runtime, Send, Sleep
 from duomi._core.request import PASSING_STATUSES, Problem, is_permanent, retry_after
 from duomi._errors import ConfigurationError, DownloadError
@@ -43,7 +43,7 @@ class Target:
     """Where the clips go, and what becomes of a file that is there; `on_progress` gets the bytes done and in all."""
 
     directory: str | os.PathLike[str]
-    existing: Literal["refuse", "replace", "keep"] = "refuse"
+    if_exists: IfExists = "error"
     on_progress: Callable[[int, int | None], object] | None = None
 
 
@@ -102,13 +102,13 @@ def download_flow(
     paths = [directory / file_name(task_id, number) for number in range(1, len(task.videos) + 1)]
     yield from _on_disk(lambda: directory.mkdir(parents=True, exist_ok=True), directory, "", [])
     for path, video in zip(paths, task.videos, strict=True):
-        if target.existing == "refuse" and os.path.lexists(path):
-            raise DownloadError(f"{path} is there already; overwrite=True replaces it", video.url, str(path))
+        if target.if_exists == "error" and os.path.lexists(path):
+            raise DownloadError(f"{path} already exists; if_exists='replace' replaces it", video.url, str(path))
     saved: list[str] = []
     urls = [video.url for video in task.videos]
     for number, path in enumerate(paths):
-        if target.existing == "keep" and os.path.lexists(path):
-            log.warning("%s is there already, and is kept", path)
+        if target.if_exists == "skip" and os.path.lexists(path):
+            log.warning("%s already exists; kept", path)
             continue
         clip = _Clip(urls[number], path, target, saved)
         attempts = itertools.count(1)
@@ -152,7 +152,7 @@ class _Clip:
         self.url = url
         self.path = path
         self.saved = saved
-        self._may_replace = target.existing == "replace"
+        self._may_replace = target.if_exists == "replace"
         self._on_progress = target.on_progress
         self._done = 0
         self._warned = False
@@ -182,7 +182,7 @@ class _Clip:
                     yield Sleep(pause)
             yield from self._disk(self._settle)
             if not self._may_replace and os.path.lexists(self.path):
-                raise self.error("is there already; overwrite=True replaces it")
+                raise self.error("already exists; if_exists='replace' replaces it")
             yield from self._disk(lambda: part.replace(self.path))
         finally:
             with contextlib.suppress(OSError):
