@@ -477,7 +477,7 @@ def test_a_state_that_cannot_be_read_starts_again() -> None:
     """A message of whatever version ends no wait."""
     before = time.time()
 
-    unreadable: list[dict[str, Any]] = [{"began": 1.0, "seen": 5}, {"history": []}, {"began": 1.0, "history": [[]]}]
+    unreadable: list[dict[str, Any]] = [{"began": 1.0, "history": 5}, {"history": []}, {"began": 1.0, "history": [[]]}]
     for broken in unreadable:
         poll_state = _load_state(broken, None)
         assert poll_state.began >= before

@@ -7,9 +7,12 @@ import inspect
 import json
 import math
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import duomi
 import httpx
 import pytest
@@ -34,7 +37,7 @@ from duomi import (
     TaskState,
     TaskTimeoutError,
 )
-from duomi._io.sync import NOWHERE
+from duomi._io import lanes
 from duomi_api.api.videos import get_video_task
 from harness import KEY, Caller, Server, payload
 from werkzeug import Response
@@ -219,19 +222,38 @@ def test_a_post_that_was_rate_limited_is_sent_again(call: Caller, server: Server
     assert len(server.requests) == 2
 
 
-def test_the_key_goes_to_the_api_alone(call: Caller, server: Server) -> None:
-    """The shell refuses another host, the other kind of function, and copies without the key."""
-    with pytest.raises(ConfigurationError):
+def test_the_key_goes_to_the_api_alone(call: Caller) -> None:
+    """The generated client's transport refuses another host."""
+    with pytest.raises(ConfigurationError, match="not the API"):
         call.with_api(
             lambda client: client.api.get_httpx_client().get("http://127.0.0.2:1/"),
             lambda client: client.api.get_async_httpx_client().get("http://127.0.0.2:1/"),
         )
-    with Duomi(KEY) as client, pytest.raises(ConfigurationError):
-        client.api.get_async_httpx_client()
-    for attempt in (AsyncDuomi(KEY).api.get_httpx_client, lambda: client.api.with_headers({}),
-                    lambda: client.api.with_cookies({}), lambda: client.api.with_timeout(httpx.Timeout(1))):  # fmt: skip
-        with pytest.raises(ConfigurationError):
-            attempt()
+
+
+def test_the_generated_functions_of_the_other_kind_are_refused() -> None:
+    """`Duomi.api` serves the sync functions, `AsyncDuomi.api` the asyncio functions, and each says so."""
+    with pytest.raises(ConfigurationError, match=r"use Duomi\.api"):
+        get_video_task.sync_detailed(ID, client=AsyncDuomi(KEY).api)
+    with Duomi(KEY) as client, pytest.raises(ConfigurationError, match=r"use AsyncDuomi\.api"):
+        anyio.run(partial(get_video_task.asyncio_detailed, ID, client=client.api))
+
+
+def test_the_generated_client_is_configured_as_usual(call: Caller, server: Server) -> None:
+    """`with_headers` and `with_timeout` make a client with the key and the retries, too."""
+    server.replies = [502, payload("running")]
+
+    call.with_api(
+        lambda client: get_video_task.sync_detailed(
+            ID, client=client.api.with_headers({"x-mine": "1"}).with_timeout(httpx.Timeout(9))
+        ),
+        lambda client: get_video_task.asyncio_detailed(
+            ID, client=client.api.with_headers({"x-mine": "1"}).with_timeout(httpx.Timeout(9))
+        ),
+    )
+
+    assert [request.headers["x-mine"] for request in server.requests] == ["1", "1"]
+    assert [request.headers["authorization"] for request in server.requests] == [KEY, KEY]
 
 
 def test_a_closed_client_refuses(server: Server) -> None:
@@ -432,25 +454,66 @@ def test_a_bug_in_the_callers_transport_comes_out_as_it_is() -> None:
         asyncio.run(main())
 
 
-def test_the_shell_itself_reaches_nobody() -> None:
-    """What the generated functions are handed has no way to the network but through a flow."""
-    with pytest.raises(RuntimeError, match="sends nothing itself"):
-        httpx.Client(transport=NOWHERE).get("https://duomiapi.com/")
+def test_a_proxy_that_needs_another_package_is_named(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A SOCKS proxy without its package is a setting that cannot be used, for tasks and for clips."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:1")
+    call.base_url = "https://duomi.example"
+    done = {"id": ID, "state": "succeeded", "data": {"videos": [{"url": "https://clips.example/1.mp4"}]}}
+
+    for method, arguments in (("get_task", [ID]), ("download", [Task.from_payload(done), tmp_path])):
+        with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1.*httpx\[socks\]") as caught:
+            call(method, *arguments)
+        assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks://127.0.0.1:1", "http://me:s3c/ret@h:1"])
-def test_a_proxy_that_cannot_be_used_is_a_setting(proxy: str, call: Caller, server: Server, tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    """A SOCKS proxy without its package, or of a scheme that is none, is named, for tasks and for clips."""
-    server.replies = [payload("succeeded")]
-    task = call("get_task", ID)
-    monkeypatch.setenv("ALL_PROXY", proxy)
+@pytest.mark.parametrize("proxy", ["socks://127.0.0.1:1", "http://me:s3c/ret@h:1", "http://[::1", "http://h:99999"])
+def test_a_proxy_that_is_not_a_url_is_ignored(
+    proxy: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An entry that cannot be read is ignored with one WARNING, which does not repeat it."""
+    monkeypatch.setattr(lanes, "_warned", set())
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
 
-    with pytest.raises(ConfigurationError, match="HTTPS_PROXY, ALL_PROXY") as caught:
-        call("get_task", ID)
-    assert "s3c" not in str(caught.value)
-    with pytest.raises(ConfigurationError, match="HTTPS_PROXY, ALL_PROXY"):
-        call("download", task, tmp_path)
+    assert [lanes.proxy_for(httpx.URL("https://h/")) for _ in range(2)] == [None, None]
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "s3c" not in caplog.text
+
+
+PROXY = "http://127.0.0.1:9"
+PROXIES: dict[str, tuple[str, dict[str, str], str | None]] = {
+    "https": ("https://duomi.example", {"HTTPS_PROXY": PROXY}, PROXY),
+    "all": ("https://duomi.example", {"ALL_PROXY": PROXY}, PROXY),
+    "lower case": ("http://duomi.example", {"http_proxy": PROXY}, PROXY),
+    "without a scheme": ("https://duomi.example", {"HTTPS_PROXY": "127.0.0.1:9"}, PROXY),
+    "of another scheme": ("https://duomi.example", {"HTTP_PROXY": PROXY}, None),
+    "this machine over http": ("http://127.0.0.1:8000", {"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, None),
+    "localhost over http": ("http://localhost:8000", {"HTTP_PROXY": PROXY}, None),
+    "::1 over http": ("http://[::1]:8000", {"HTTP_PROXY": PROXY}, None),
+    "no_proxy: host": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "duomi.example"}, None),
+    "no_proxy: domain": ("https://a.duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": ".duomi.example"}, None),
+    "no_proxy: everything": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, None),
+    "no_proxy: another": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "example"}, None),
+    "no_proxy: a network": ("https://10.1.2.3", {"HTTPS_PROXY": PROXY, "NO_PROXY": "::1/128, 10.0.0.0/8"}, None),
+    "no_proxy: another network": ("https://10.1.2.3", {"HTTPS_PROXY": PROXY, "NO_PROXY": "::1/128,11.0.0.0/8"}, PROXY),
+    "no_proxy: an address": ("https://[::1]", {"HTTPS_PROXY": PROXY, "NO_PROXY": "[::1]"}, None),
+    "no_proxy: an address without brackets": ("https://[::1]", {"HTTPS_PROXY": PROXY, "NO_PROXY": "::1"}, None),
+    "no_proxy: garbage": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "[::1,,/8,:"}, PROXY),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_is_what_the_environment_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables and exceptions are read as other programs read them; there is none for this machine over http."""
+    url, environment, wanted = PROXIES[name]
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+
+    proxy = lanes.proxy_for(httpx.URL(url))
+
+    assert (proxy and str(proxy.url)) == wanted
 
 
 def test_a_key_that_the_vendor_sends_back_is_taken_out(call: Caller, server: Server) -> None:
@@ -473,20 +536,69 @@ def test_a_short_key_is_no_reason_to_change_an_answer(server: Server) -> None:
         assert client.get_task(ID).state == "running"
 
 
-def test_what_cannot_work_is_told_before_anything_is_sent(call: Caller, server: Server) -> None:
-    """An async callback, an id for a task, and no ids are settings that cannot be used."""
+class _AsyncCall:
+    async def __call__(self, *_arguments: object) -> None: ...
 
-    async def on_update(_task: Task) -> None: ...
 
+async def async_function(*_arguments: object) -> None: ...
+
+
+NOT_CALLBACKS: dict[str, Any] = {
+    "an async function": async_function,
+    "a partial of one": partial(async_function, 1),
+    "an object with an async __call__": _AsyncCall(),
+    "a number": 5,
+}
+
+
+@pytest.mark.parametrize("name", NOT_CALLBACKS)
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_callback_that_cannot_work_is_told_before_anything_is_sent(kind: str, name: str, server: Server) -> None:
+    """A callback that cannot be called, or whose coroutine would not be awaited, is a setting that cannot be used."""
+    call, callback = Caller(kind, server.url), NOT_CALLBACKS[name]
     server.replies = [payload("succeeded")]
-    with pytest.raises(ConfigurationError, match="plain function"):
-        call("wait", ID, on_update=on_update)
+    task = Task.from_payload(payload("succeeded"))
+
+    with pytest.raises(ConfigurationError, match="on_progress"):
+        call("download", task, on_progress=callback)
+    if kind == "sync" or name == "a number":
+        with pytest.raises(ConfigurationError, match="on_update"):
+            call("wait", ID, on_update=callback)
+        with pytest.raises(ConfigurationError, match="on_update"):
+            call("as_completed", [ID], on_update=callback)
+
+    assert server.requests == []
+
+
+def test_what_cannot_work_is_told_before_anything_is_sent(call: Caller, server: Server) -> None:
+    """An id for a task, and a collection that is none, are arguments that cannot be used."""
     with pytest.raises(ConfigurationError, match=r"takes a duomi\.Task"):
         call("download", ID)
     with Duomi(KEY, base_url=server.url) as client, pytest.raises(ConfigurationError, match="collection of ids"):
         client.as_completed(None)  # type: ignore[arg-type]
 
     assert server.requests == []
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_an_async_callback_is_awaited(kind: str, server: Server) -> None:
+    """In `AsyncDuomi` a callback may be an async function, in `wait` and in `as_completed`."""
+    server.replies = [payload("running"), payload("succeeded")]
+    seen: list[int | None] = []
+
+    async def on_update(task: Task) -> None:
+        await anyio.lowlevel.checkpoint()
+        seen.append(task.progress)
+
+    async def main() -> None:
+        async with AsyncDuomi(KEY, base_url=server.url, polling=Polling(interval=0.01)) as client:
+            await client.wait(ID, on_update=on_update)
+            async with client.as_completed([ID], on_update=on_update) as outcomes:
+                assert [outcome.error async for outcome in outcomes] == [None]
+
+    anyio.run(main, backend=kind)
+
+    assert seen == [45, 100, 100]
 
 
 def test_no_answer_names_the_host(call: Caller) -> None:

@@ -16,8 +16,9 @@ import attrs
 import httpx
 import pytest
 from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
-from duomi._core.download import Head, Run, Target, download_flow
-from duomi._core.poll import Runtime
+from duomi._core.download import Disk, Head, Target, download_flow
+from duomi._core.request import Runtime
+from duomi._io.files import PartFile
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
 from harness import KEY, TABLE_KINDS, Caller
 
@@ -417,10 +418,10 @@ def by_hand(folder: Path, heads: Sequence[Any]) -> None:
     """Feed the flow of a download."""
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
     around = Runtime(lambda: 0.0, lambda: 0.5)
-    flow = download_flow(task, Target(folder), lambda: iter(()), around, Retry())  # type: ignore[arg-type, return-value]
+    flow = download_flow(task, Target(folder), lambda: iter(()), PartFile, around, Retry())  # type: ignore[arg-type, return-value]
     effect = next(flow)
     for each in heads:
-        while isinstance(effect, Run):
+        while isinstance(effect, Disk):
             effect.action()
             effect = flow.send(None)
         effect = flow.send(each)
@@ -428,7 +429,7 @@ def by_hand(folder: Path, heads: Sequence[Any]) -> None:
 
 def test_a_redirect_that_no_url_can_follow_is_told(tmp_path: Path) -> None:
     """Whoever drives the flow, a garbled place to go is an error."""
-    with pytest.raises(DownloadError, match="leads nowhere"):
+    with pytest.raises(DownloadError, match="leads to an invalid URL"):
         by_hand(tmp_path, [Head(302, httpx.Headers({"location": "http://[::bad"}))])
 
     assert list(tmp_path.iterdir()) == []
@@ -438,8 +439,8 @@ def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
     """Where the file cannot be opened, nothing is asked for."""
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
     around = Runtime(lambda: 0.0, lambda: 0.5)
-    flow = download_flow(task, Target(tmp_path / "x"), lambda: iter(()), around, Retry())  # type: ignore[arg-type, return-value]
-    assert isinstance(next(flow), Run)
+    flow = download_flow(task, Target(tmp_path / "x"), lambda: iter(()), PartFile, around, Retry())  # type: ignore[arg-type, return-value]
+    assert isinstance(next(flow), Disk)
 
     with pytest.raises(DownloadError, match="cannot write"):
         flow.send(None)

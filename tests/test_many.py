@@ -23,9 +23,10 @@ from duomi import (
     Retry,
     TaskTimeoutError,
 )
-from duomi._core.poll import Poller, Runtime, Send, TimeLimit, request_flow
-from duomi._core.request import Reply, ReplyParser, read_task
-from duomi._core.scheduler import Job, Rest, Scheduler
+from duomi._core.poll import Poller
+from duomi._core.reply import Reply, ReplyParser, read_task
+from duomi._core.request import Runtime, Send, TimeLimit, request_flow
+from duomi._core.scheduler import Job, Scheduler
 from faults import Exchange, FaultServer, Play, answer, hang
 from harness import KEY, POLLING, QUICK, TABLE_KINDS, until
 
@@ -263,17 +264,6 @@ def test_a_slow_consumer_gets_all_the_same(backend: str) -> None:
         assert anyio.run(main, server.url, backend=backend) == 2
 
 
-def test_trio_needs_the_block() -> None:
-    """Under trio a loop without the block says what is missing."""
-
-    async def main() -> None:
-        async with AsyncDuomi(KEY) as client:
-            await anext(client.as_completed(["a"]))
-
-    with pytest.raises(ConfigurationError, match="async with"):
-        anyio.run(main, backend="trio")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_blocks_own_error_comes_out_as_it_is(kind: str) -> None:
     """What the block raises is not wrapped in a group."""
@@ -359,8 +349,8 @@ class World:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.scheduler.advance(entry, Reply(status, httpx.Headers(named), body))
 
-    def take(self) -> Job:
-        found = self.scheduler.take()
+    def pop(self) -> Job:
+        found = self.scheduler.pop()
         assert isinstance(found, Job)
         return found
 
@@ -368,50 +358,47 @@ class World:
 RUNNING = b'{"id": "t", "state": "running", "progress": 5}'
 
 
-def test_one_sleeps_and_the_others_rest() -> None:
-    """Of those who find nothing due one sleeps until something is; a second one rests until it is called."""
+def test_what_is_not_due_is_waited_for() -> None:
+    """Without anything due the scheduler says for how long."""
     world = World(["a", "b"], Polling(interval=5.0))
     for _ in range(2):
-        assert world.poll(world.take(), 200, RUNNING) is None
+        assert world.poll(world.pop(), 200, RUNNING) is None
 
-    first, second = world.scheduler.take(), world.scheduler.take()
-
-    assert (first, second) == (Rest(5.0), Rest(float("inf")))
-    assert not world.scheduler.wants_another
-    world.scheduler.woke(Rest(5.0))
-    assert world.scheduler.wants_another
+    assert world.scheduler.pop() == 5.0
+    world.now = 5.0
+    world.pop()
 
 
 def test_after_a_pause_one_begins_and_more_follow() -> None:
-    """When the pause is over one asks first, and with each good answer one more may."""
+    """When the pause is over one poll begins, and with each good answer one more may."""
     world = World([str(n) for n in range(8)], Polling(interval=0.0), allowed=4)
-    assert world.poll(world.take(), 429, b"{}", retry_after="10") is None
-    assert world.scheduler.take() == Rest(10.0)
-    world.scheduler.woke(Rest(10.0))
+    assert world.poll(world.pop(), 429, b"{}", retry_after="10") is None
+    assert world.scheduler.pop() == 10.0
     world.now = 10.0
 
-    first = world.take()
-    assert world.scheduler.take() == Rest(float("inf"))
+    first = world.pop()
+    assert world.scheduler.pop() == float("inf")
     assert world.poll(first, 200, RUNNING) is None
-    world.take(), world.take()
-    assert world.scheduler.take() == Rest(float("inf"))
+    world.pop(), world.pop()
+    assert world.scheduler.pop() == float("inf")
 
 
 def test_a_long_pause_is_cut_at_the_deadline() -> None:
-    """Nobody waits for a server's patience longer than for the task."""
+    """A pause that the server asks for does not last longer than the wait."""
     world = World(["a", "b"], Polling(interval=1.0, timeout=20.0), retry=Retry(attempts=1))
-    assert world.poll(world.take(), 200, RUNNING) is None
-    assert isinstance(world.poll(world.take(), 503, b"{}", retry_after="3600"), Outcome)
-    rest = world.scheduler.take()
-    assert rest == Rest(20.0) or (isinstance(rest, Rest) and rest.until <= 20.0)
+    assert world.poll(world.pop(), 200, RUNNING) is None
+    assert isinstance(world.poll(world.pop(), 503, b"{}", retry_after="3600"), Outcome)
+    pause = world.scheduler.pop()
+    assert isinstance(pause, float)
+    assert pause <= 20.0
 
     world.now = 20.0
-    outcome = world.scheduler.take()
+    outcome = world.scheduler.pop()
 
     assert isinstance(outcome, Outcome)
     assert isinstance(outcome.error, TaskTimeoutError)
     assert outcome.task is not None
-    assert world.scheduler.take() is None
+    assert world.scheduler.pop() is None
 
 
 def test_with_no_time_at_all_each_task_is_looked_at_once() -> None:

@@ -35,7 +35,7 @@ from duomi import (
     TaskStalledError,
     TaskTimeoutError,
 )
-from duomi._core import request as tasks
+from duomi._core import reply
 from faults import Exchange, FaultServer, Play, answer, compressed, half, hang, head, raw, then_hang
 from harness import KEY, POLLING, TABLE_KINDS, Caller, payload, until
 
@@ -151,7 +151,7 @@ def test_what_on_update_raises_is_passed_on(kind: str) -> None:
 
 def test_an_undocumented_state_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each undocumented value is a WARNING once, however often and inside of what it comes; the rest is DEBUG."""
-    monkeypatch.setattr(tasks, "_warned", set())
+    monkeypatch.setattr(reply, "_warned", set())
     caplog.set_level(logging.DEBUG, "duomi")
     odd = {"id": "t", "state": "dreaming"}
     script = [answer(200, {**odd, "progress": n}) for n in range(5)]
@@ -170,12 +170,12 @@ def test_an_undocumented_state_is_told_once(caplog: pytest.LogCaptureFixture, mo
 
 def test_no_more_than_a_thousand_values_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that makes up states without end does not fill the memory."""
-    monkeypatch.setattr(tasks, "_warned", set())
+    monkeypatch.setattr(reply, "_warned", set())
 
     for number in range(1_100):
-        tasks.note_deviations(Task.from_payload({"state": f"odd-{number}"}), str)
+        reply.log_deviations(Task.from_payload({"state": f"odd-{number}"}), str)
 
-    assert len(tasks._warned) == 1_000
+    assert len(reply._warned) == 1_000
 
 
 INTERRUPTED = """

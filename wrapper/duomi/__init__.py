@@ -17,7 +17,8 @@ from duomi._errors import (
     RateLimitError,
     ServerError,
 )
-from duomi._io.aio import AsyncCompleted, Completed
+from duomi._io.aio import AsyncCompleted
+from duomi._io.sync import Completed
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import (
     Character,

@@ -1,31 +1,77 @@
 """The two clients that people make: thin twins over the drivers."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from inspect import isawaitable
 from os import PathLike
 from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import duomi_api
 import httpx
 
-from duomi._config import IfExists, Settings, check_if_exists, check_on_update, check_task, check_task_id, check_timeout
-from duomi._core.poll import FOREVER, Poller, WatchFlow, raise_if_failed, watch_flow
-from duomi._errors import ConfigurationError
-from duomi._io.aio import AsyncCompleted, Completed, make_scheduler
-from duomi._io.sync import RUNTIME, AsyncDriver, Caller, Driver
-from duomi._policy import Polling, Retry
+from duomi._config import (
+    IfExists,
+    Settings,
+    check_callback,
+    check_if_exists,
+    check_max_in_flight,
+    check_task,
+    check_task_id,
+    check_task_ids,
+    check_timeout,
+)
+from duomi._core.download import DownloadFlow, Target, download_flow
+from duomi._core.poll import Poller, WatchFlow, raise_if_failed, watch_flow
+from duomi._core.reply import Problem
+from duomi._core.request import NO_LIMIT
+from duomi._core.scheduler import Scheduler
+from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
+from duomi._io.aio import AsyncCompleted, AsyncDriver
+from duomi._io.base import RUNTIME, BaseDriver
+from duomi._io.files import PartFile
+from duomi._io.generated import make_api
+from duomi._io.sync import Completed, Driver
+from duomi._policy import Polling, Retry, single_attempt
 from duomi._task import Task
 
+Timeout = float | EllipsisType | None
 
-def _watch(caller: Caller, task_id: str, timeout: float | EllipsisType | None, polling: Polling | None) -> WatchFlow:
-    """Return the flow of one wait, its arguments judged."""
-    caller.lanes.ensure_open()
-    check_task_id(task_id)
-    polling = caller.settings.polling if polling is None else polling
+
+def _poller(driver: BaseDriver, task_id: str, timeout: Timeout, polling: Polling | None) -> Poller:
+    polling = driver.settings.polling if polling is None else polling
+    if not isinstance(polling, Polling):
+        raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
-    wait = Poller(task_id, polling, limit, caller.settings.retry.max_retry_after)
-    return watch_flow(wait, caller.task_flow(task_id), RUNTIME)
+    return Poller(check_task_id(task_id), polling, limit, driver.settings.retry.max_retry_after)
+
+
+def _watch(driver: BaseDriver, task_id: str, timeout: Timeout, polling: Polling | None) -> WatchFlow:
+    """Return the flow of one wait, its arguments checked."""
+    driver.ensure_open()
+    poller = _poller(driver, task_id, timeout, polling)
+    return watch_flow(poller, driver.requests.task_flow(poller.task_id), RUNTIME)
+
+
+def _scheduler(
+    driver: BaseDriver, task_ids: Iterable[str], timeout: Timeout, polling: Polling | None, max_in_flight: int
+) -> Scheduler:
+    """Return the scheduler of many waits, their arguments checked."""
+    driver.ensure_open()
+    check_max_in_flight(max_in_flight)
+    pollers = [_poller(driver, task_id, timeout, polling) for task_id in check_task_ids(task_ids)]
+    return Scheduler(pollers, lambda task_id, limit: driver.requests.task_flow(task_id)(limit), RUNTIME, max_in_flight)
+
+
+def _download(driver: BaseDriver, task: Task, target: Target) -> DownloadFlow[list[Path]]:
+    """Return the flow of a download, its arguments checked."""
+    driver.ensure_open()
+    check_task(task)
+    check_if_exists(target.if_exists)
+    check_callback("on_progress", target.on_progress)
+    ask = driver.requests.task_flow(task.task_id)
+    return download_flow(task, target, lambda: ask(NO_LIMIT), PartFile, RUNTIME, driver.settings.retry)
 
 
 class Duomi:
@@ -70,10 +116,8 @@ class Duomi:
     @property
     def api(self) -> duomi_api.Client:
         """The generated client: hand it to the generated `sync` functions, which then have the key and the retries."""
-        from duomi._io.generated import Api, Shell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-
         if self._api is None:
-            self._api = Api(self._driver.settings.base_url, shell=Shell(self._driver))
+            self._api = make_api(self._driver)
         return self._api
 
     def get_task(self, task_id: str) -> Task:
@@ -85,7 +129,7 @@ class Duomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return self._driver.call(self._driver.task_flow(check_task_id(task_id))(FOREVER))
+        return self._driver.call(self._driver.requests.task_flow(check_task_id(task_id))(NO_LIMIT))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
@@ -123,7 +167,7 @@ class Duomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, where it does not pass.
         """
-        check_on_update(on_update)
+        check_callback("on_update", on_update)
         last: Task | None = None
         for last in self.watch(task_id, timeout=timeout, polling=polling):
             if on_update is not None:
@@ -137,6 +181,7 @@ class Duomi:
         timeout: float | EllipsisType | None = ...,
         polling: Polling | None = None,
         max_in_flight: int = 64,
+        on_update: Callable[[Task], object] | None = None,
     ) -> Completed:
         """Wait for many tasks at once, and hand out each as it finishes.
 
@@ -148,8 +193,9 @@ class Duomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
-        scheduler = make_scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
-        return Completed(self._driver, scheduler)
+        check_callback("on_update", on_update)
+        scheduler = _scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
+        return Completed(self._driver, scheduler, on_update)
 
     def download(
         self,
@@ -169,17 +215,15 @@ class Duomi:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
-        from duomi._core.download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-        from duomi._io.transfer import download  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-
-        return download(self._driver, check_task(task), Target(directory, check_if_exists(if_exists), on_progress))
+        target = Target(directory, if_exists, on_progress)
+        return self._driver.download(_download(self._driver, task, target))
 
     def close(self) -> None:
         """Close the connections; the client cannot be used after that."""
         self._driver.close()
 
     def __enter__(self) -> Self:
-        self._driver.lanes.ensure_open()
+        self._driver.ensure_open()
         return self
 
     def __exit__(
@@ -233,10 +277,8 @@ class AsyncDuomi:
     @property
     def api(self) -> duomi_api.Client:
         """The generated client: hand it to the generated `asyncio` functions, which then have the key and the retries."""
-        from duomi._io.generated import Api, AsyncShell  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-
         if self._api is None:
-            self._api = Api(self._driver.settings.base_url, shell=AsyncShell(self._driver))
+            self._api = make_api(self._driver)
         return self._api
 
     async def get_task(self, task_id: str) -> Task:
@@ -248,7 +290,7 @@ class AsyncDuomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return await self._driver.call(self._driver.task_flow(check_task_id(task_id))(FOREVER))
+        return await self._driver.call(self._driver.requests.task_flow(check_task_id(task_id))(NO_LIMIT))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
@@ -271,7 +313,7 @@ class AsyncDuomi:
         task_id: str,
         *,
         timeout: float | EllipsisType | None = ...,
-        on_update: Callable[[Task], object] | None = None,
+        on_update: Callable[[Task], object | Awaitable[object]] | None = None,
         polling: Polling | None = None,
     ) -> Task:
         """Wait until a task is finished, and return it.
@@ -286,11 +328,11 @@ class AsyncDuomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, where it does not pass.
         """
-        check_on_update(on_update)
+        check_callback("on_update", on_update, may_be_async=True)
         last: Task | None = None
         async for last in self.watch(task_id, timeout=timeout, polling=polling):
-            if on_update is not None:
-                on_update(last)
+            if on_update is not None and isawaitable(result := on_update(last)):
+                await result
         return raise_if_failed(last)
 
     def as_completed(
@@ -300,6 +342,7 @@ class AsyncDuomi:
         timeout: float | EllipsisType | None = ...,
         polling: Polling | None = None,
         max_in_flight: int = 64,
+        on_update: Callable[[Task], object | Awaitable[object]] | None = None,
     ) -> AsyncCompleted:
         """Wait for many tasks at once, and hand out each as it finishes.
 
@@ -312,8 +355,9 @@ class AsyncDuomi:
             ConfigurationError: an id cannot stand in a URL, or a setting cannot be used; nothing was sent. All that goes
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
-        scheduler = make_scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
-        return AsyncCompleted(self._driver, scheduler)
+        check_callback("on_update", on_update, may_be_async=True)
+        scheduler = _scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
+        return AsyncCompleted(self._driver, scheduler, on_update)
 
     async def download(
         self,
@@ -333,19 +377,15 @@ class AsyncDuomi:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive whole. What arrived before is in `saved`.
         """
-        from duomi._core.download import Target  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-        from duomi._io.transfer import adownload  # noqa: PLC0415  (not everybody needs it, and it costs at import)
-
-        return await adownload(
-            self._driver, check_task(task), Target(directory, check_if_exists(if_exists), on_progress)
-        )
+        target = Target(directory, if_exists, on_progress)
+        return await self._driver.download(_download(self._driver, task, target))
 
     async def aclose(self) -> None:
         """Close the connections; the client cannot be used after that."""
         await self._driver.aclose()
 
     async def __aenter__(self) -> Self:
-        self._driver.lanes.ensure_open()
+        self._driver.ensure_open()
         return self
 
     async def __aexit__(
@@ -355,3 +395,32 @@ class AsyncDuomi:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self._driver.settings.base_url!r})"
+
+
+class PollOnce(NamedTuple):
+    """The result of a single attempt, and the longest Retry-After that its client accepts."""
+
+    result: Task | Problem
+    max_retry_after: float
+
+
+def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id: str) -> PollOnce:
+    """Poll a task with a single attempt, for a wait that is carried by messages.
+
+    If a client cannot be made, or anything else ends the poll early, only this worker has a problem, and it is transient.
+    """
+    redact: Callable[[str], str] = str
+    max_retry_after = Retry().max_retry_after
+    try:
+        with lend_client() as client:
+            driver = client._driver
+            redact = driver.settings.auth.redact
+            max_retry_after = driver.settings.retry.max_retry_after
+            # Bounded by the client's `timeout`, not by the deadline of the wait.
+            flow = driver.requests.task_flow(task_id, single_attempt(driver.settings.retry))(NO_LIMIT)
+            return PollOnce(driver.drive(flow), max_retry_after)
+    except Exception as error:
+        text = redact(repr(error))
+        told = error if isinstance(error, DuomiError) else APIConnectionError(f"the poll was cut short: {text}")
+        cause = error if told is not error and text == repr(error) else None
+        return PollOnce(Problem(told, transient=True, cause=cause), max_retry_after)

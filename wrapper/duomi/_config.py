@@ -1,11 +1,13 @@
-"""What a client is made of, judged before anything is sent."""
+"""What a client is made of: its key, its base URL and its settings, checked before anything is sent."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator
-from inspect import CO_COROUTINE
+import re
+from collections.abc import Generator, Iterable
+from functools import partial
+from inspect import iscoroutinefunction
 from ipaddress import IPv4Network, ip_address
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote
@@ -28,10 +30,11 @@ IfExists: TypeAlias = Literal["error", "replace", "skip"]
 
 SHORTEST_SECRET: Final = 8
 _LOOPBACK = IPv4Network("127.0.0.0/8")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class APIKeyAuth(httpx.Auth):
-    """Puts the bare key on a request while it is sent, and is the only object that holds it."""
+    """Signs a request with the bare key while it is sent, and is the only object that holds the key."""
 
     def __init__(self, api_key: str | None) -> None:
         key = os.environ.get("DUOMI_API_KEY") if api_key is None else api_key
@@ -48,6 +51,7 @@ class APIKeyAuth(httpx.Auth):
         in_json = json.dumps(key)[1:-1]
         forms = {key, in_json, in_json.replace("/", "\\/")} if len(key) >= SHORTEST_SECRET else set[str]()
         self.__written = tuple(form.encode("ascii") for form in forms)
+        self.__signed: tuple[httpx.Headers | None, httpx.Headers | None] = (None, None)
 
     def __repr__(self) -> str:
         return "KeyAuth('***')"
@@ -55,8 +59,17 @@ class APIKeyAuth(httpx.Auth):
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a key is not pickled: make a client where it is needed")
 
+    def sign(self, headers: httpx.Headers) -> httpx.Headers:
+        """Return a copy of the headers with the key; that of the last headers is kept."""
+        unsigned, signed = self.__signed
+        if unsigned is not headers or signed is None:
+            signed = httpx.Headers(headers)
+            signed["Authorization"] = self.__key
+            self.__signed = headers, signed
+        return signed
+
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Set the header for the time of the attempt, so that no error carries a request with the key."""
+        """Sign a request of the caller's own client for the time of the attempt, so that no error carries the key."""
         request.headers["Authorization"] = self.__key
         try:
             yield request
@@ -64,11 +77,11 @@ class APIKeyAuth(httpx.Auth):
             del request.headers["Authorization"]
 
     def redact(self, text: str) -> str:
-        """Take the key out of a text that a server or a library wrote."""
+        """Replace the key in a text that a server or a library wrote."""
         return text.replace(self.__key, "***")
 
     def redact_body(self, body: bytes) -> bytes:
-        """Take the key out of an answer that sends it back; a shorter one may be a word of the answer's own."""
+        """Replace the key in a response that sends it back; a shorter one may be a word of the response's own."""
         for written in self.__written:
             body = body.replace(written, b"***")
         return body
@@ -89,7 +102,7 @@ class Settings(NamedTuple):
         cls, api_key: str | None, base_url: str | None, timeout: float, retry: Retry, polling: Polling,
         *, strict: bool, allow_insecure: bool,
     ) -> Settings:  # fmt: skip
-        """Judge the arguments of a client.
+        """Check the arguments of a client.
 
         Raises:
             ConfigurationError: one of them cannot be used.
@@ -150,13 +163,13 @@ def check_task_id(task_id: object) -> str:
     """Return an id that can stand in a URL as one segment.
 
     Raises:
-        ConfigurationError: it is no text, blank, `.` or `..`, or has control characters or lone surrogates.
+        ConfigurationError: it is not a str, is blank, `.` or `..`, has control characters or lone surrogates.
     """
     if not isinstance(task_id, str):
         raise ConfigurationError(f"a task id is a str, not {type(task_id).__name__}")
     if not task_id.strip() or task_id in {".", ".."}:
-        raise ConfigurationError(f"{task_id!r} is no task id")
-    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in task_id):
+        raise ConfigurationError(f"{task_id!r} is not a task id")
+    if _CONTROL.search(task_id):
         raise ConfigurationError(f"the task id {task_id!r} has control characters")
     try:
         quote(task_id, safe="")
@@ -176,24 +189,55 @@ def check_task(task: object) -> Task:
     return task
 
 
-def check_on_update(on_update: object) -> None:
-    """See that a callback does something when it is called.
+def check_task_ids(task_ids: Iterable[str]) -> list[str]:
+    """Return the ids of many tasks, each once.
 
     Raises:
-        ConfigurationError: it is an async function, whose coroutine nobody would await.
+        ConfigurationError: it is not a collection of ids.
     """
-    code = getattr(on_update, "__code__", None)
-    if code is not None and code.co_flags & CO_COROUTINE:
+    if isinstance(task_ids, str):
+        raise ConfigurationError("task_ids is a collection of ids, not one str")
+    if not isinstance(task_ids, Iterable):
+        raise ConfigurationError(f"task_ids is a collection of ids, not {type(task_ids).__name__}")
+    return list(dict.fromkeys(map(check_task_id, task_ids)))
+
+
+def check_max_in_flight(max_in_flight: object) -> None:
+    """Check how many polls may be under way.
+
+    Raises:
+        ConfigurationError: it is not a whole number from 1 on.
+    """
+    if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
+        raise ConfigurationError(f"max_in_flight must be a whole number, 1 or more, not {max_in_flight!r}")
+
+
+def check_callback(name: str, callback: object, *, may_be_async: bool = False) -> None:
+    """Check that a callback does something when it is called.
+
+    Raises:
+        ConfigurationError: it cannot be called, or it is an async function, whose coroutine would not be awaited.
+    """
+    if callback is None:
+        return
+    if not callable(callback):
+        raise ConfigurationError(f"{name} must be a function, not {callback!r}")
+    if may_be_async:
+        return
+    function: Any = callback
+    while isinstance(function, partial):
+        function = function.func
+    if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004  (its code is asked for)
         raise ConfigurationError(
-            "on_update is a plain function; in an async one, use `async for task in client.watch(...)`"
+            f"{name} is an async function, whose coroutine would not be awaited here: pass a plain one"
         )
 
 
 def check_if_exists(if_exists: Any) -> IfExists:
-    """Return what becomes of a file that already exists.
+    """Return what happens to a file that already exists.
 
     Raises:
-        ConfigurationError: it is none of the three words.
+        ConfigurationError: it is another value.
     """
     if if_exists not in get_args(IfExists):
         raise ConfigurationError(f"if_exists must be 'error', 'replace' or 'skip', not {if_exists!r}")
@@ -202,10 +246,10 @@ def check_if_exists(if_exists: Any) -> IfExists:
 
 
 def check_timeout(timeout: float | None) -> float:
-    """Return the seconds that a wait may take, `math.inf` for ever.
+    """Return the seconds that a wait may take, `math.inf` forever.
 
     Raises:
-        ConfigurationError: it is negative, or no number.
+        ConfigurationError: it is negative, or not a number.
     """
     if timeout is None:
         return float("inf")

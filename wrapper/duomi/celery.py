@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -15,13 +16,11 @@ from celery import Celery, Task
 from celery.exceptions import OperationalError, Reject
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from duomi._client import Duomi
+from duomi._client import Duomi, poll_once
 from duomi._config import check_task_id, check_timeout
-from duomi._core.poll import FOREVER, Failure, Poll, PollAgain, Poller, PollState, raise_if_failed
-from duomi._core.request import Problem
-from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
-from duomi._io.sync import RUNTIME
-from duomi._policy import Polling, Retry, single_attempt
+from duomi._core.poll import Failure, Poll, PollAgain, Poller, PollState, raise_if_failed
+from duomi._errors import ConfigurationError
+from duomi._policy import Polling
 from duomi._task import Task as VideoTask
 from duomi._task import TaskError
 
@@ -131,29 +130,14 @@ def _load_state(state: dict[str, Any] | None, eta: float | None) -> PollState:
 
 
 def _poll(
-    clients: _ProcessLocalClient, task_id: str, polling: Polling, poll_state: PollState
+    clients: _ProcessLocalClient, task_id: str, polling: Polling, state: PollState
 ) -> tuple[PollState, PollAgain | Failure | VideoTask]:
-    """Look once, and decide what follows."""
+    """Poll once, and decide what follows."""
     check_task_id(task_id)
     started_at = time.time()
-    longest = Retry().max_retry_after
-    result: VideoTask | Problem
-    redact: Callable[[str], str] = str
-    try:
-        with clients.lend() as client:
-            redact = client._driver.settings.auth.redact
-            retry = client._driver.settings.retry
-            longest = retry.max_retry_after
-            # Bounded by the client's `timeout`, and cut short by no deadline.
-            result = client._driver.drive(client._driver.task_flow(task_id, single_attempt(retry))(FOREVER))
-    except Exception as error:
-        # A client that cannot be made, a time limit of the worker's, its shutdown: trouble of one worker ends no wait.
-        text = redact(repr(error))
-        told = error if isinstance(error, DuomiError) else APIConnectionError(f"the look was cut short: {text}")
-        result = Problem(told, transient=True, cause=error if told is not error and text == repr(error) else None)
-    wait = Poller(task_id, polling, check_timeout(polling.timeout), longest, tolerate_initial_outage=True)
-    poll = Poll(started_at, time.time(), result)
-    return wait.step(poll_state, poll, _last_seen(task_id, poll_state), RUNTIME.jitter())
+    result, max_retry_after = poll_once(clients.lend, task_id)
+    poller = Poller(task_id, polling, check_timeout(polling.timeout), max_retry_after, tolerate_initial_outage=True)
+    return poller.step(state, Poll(started_at, time.time(), result), _last_seen(task_id, state), random.random())
 
 
 def _last_seen(task_id: str, state: PollState) -> VideoTask | None:

@@ -18,11 +18,8 @@ import typer
 
 from duomi._cli.screen import OutputError, Screen, TaskResult, exit_code, print_stderr
 from duomi._client import AsyncDuomi, Duomi
-from duomi._config import check_task_id
-from duomi._core.download import Target
+from duomi._config import IfExists, check_task_id
 from duomi._errors import ConfigurationError, DuomiError
-from duomi._io.aio import AsyncCompleted, make_scheduler
-from duomi._io.transfer import adownload
 from duomi._policy import Polling
 from duomi._task import Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 from duomi._version import __version__
@@ -110,8 +107,7 @@ def wait(
     options = ["--download", str(download)] if download is not None else []
     options += ["--timeout", f"{timeout:g}"] if timeout is not None else []
     options += ["--json"] if json else []
-    target = None if download is None else Target(download, "skip")
-    _wait(_Job(AsyncDuomi(polling=polling), ids, target, Screen(json=json), ["duomi", "wait", *options]))
+    _wait(_Job(AsyncDuomi(polling=polling), ids, download, Screen(json=json), ["duomi", "wait", *options]))
 
 
 @app.command(epilog="Example: duomi download 5dd1ef43-efeb-9017-be66-f37a9d4348ee --directory clips/")
@@ -126,8 +122,8 @@ def download(
     resume = ["duomi", "download", *(["--directory", str(directory)] if directory != Path() else [])]
     resume += ["--overwrite"] if overwrite else []
     resume += ["--json"] if json else []
-    target = Target(directory, "replace" if overwrite else "skip")
-    _wait(_Job(AsyncDuomi(), _ids(task_ids), target, Screen(json=json), resume, only_finished=True))
+    if_exists: IfExists = "replace" if overwrite else "skip"
+    _wait(_Job(AsyncDuomi(), _ids(task_ids), directory, Screen(json=json), resume, if_exists, only_finished=True))
 
 
 @app.command(epilog="Example: duomi demo")
@@ -140,7 +136,7 @@ def demo(*, json: Json = False) -> None:
             f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'
         ) from error
     with simulated() as (client, task_ids):
-        job = _Job(client, task_ids, Target("demo", "replace"), Screen(json=json), ["duomi", "demo"])
+        job = _Job(client, task_ids, Path("demo"), Screen(json=json), ["duomi", "demo"], "replace")
         asyncio.run(_follow(job))
         results = [job.results[task_id] for task_id in task_ids]
         job.screen.results(results)
@@ -164,13 +160,14 @@ def _stripped(line: str) -> str:
 
 @attrs.define
 class _Job:
-    """Many tasks on one screen; `resume` is the command that goes on with what is left."""
+    """Many tasks on one screen; `resume` is the command that continues with what is left."""
 
     client: AsyncDuomi
     task_ids: list[str]
-    target: Target | None
+    directory: Path | None
     screen: Screen
     resume: list[str]
+    if_exists: IfExists = "skip"
     only_finished: bool = False
     results: dict[str, TaskResult] = attrs.field(factory=dict)
 
@@ -211,8 +208,9 @@ async def _follow(job: _Job) -> None:
 async def _outcomes(job: _Job) -> AsyncIterator[Outcome]:
     """Yield how each task ended, in that order; where only finished tasks count, how it goes."""
     if not job.only_finished:
-        scheduler = make_scheduler(job.client._driver, job.task_ids, ..., None, IN_FLIGHT, job.screen.update)
-        async with AsyncCompleted(job.client._driver, scheduler) as outcomes:
+        async with job.client.as_completed(
+            job.task_ids, max_in_flight=IN_FLIGHT, on_update=job.screen.update
+        ) as outcomes:
             async for outcome in outcomes:
                 yield outcome
         return
@@ -227,9 +225,14 @@ async def _save(job: _Job, outcome: Outcome, several: asyncio.Semaphore) -> None
     """Save the clips of a task that ended well, where they are wanted, and show its ending."""
     task, paths = outcome.task, list[Path]()
     try:
-        if task is not None and outcome.error is None and job.target is not None and (task.videos or job.only_finished):
+        if (
+            task is not None
+            and outcome.error is None
+            and job.directory is not None
+            and (task.videos or job.only_finished)
+        ):
             async with several:
-                paths = await adownload(job.client._driver, task, job.target)
+                paths = await job.client.download(task, job.directory, if_exists=job.if_exists)
     except DuomiError as error:
         outcome = attrs.evolve(outcome, error=error)
     result = job.results[outcome.task_id] = TaskResult(outcome, paths)

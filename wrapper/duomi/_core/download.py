@@ -1,26 +1,24 @@
-"""A video's bytes to a file, whole or not at all: the decisions, as a flow."""
+"""One clip: resume, redirects, a fresh URL, when to give up; complete or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import itertools
 import logging
 import os
 import re
-import secrets
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import attrs
 import httpx
 
 from duomi._config import HEADERS, IfExists, is_loopback
-from duomi._core.poll import RequestFlow, Runtime, Send, Sleep
-from duomi._core.request import PASSING_STATUSES, Problem, is_permanent, retry_after
+from duomi._core.reply import TRANSIENT_STATUSES, Problem, is_permanent, retry_after
+from duomi._core.request import RequestFlow, Runtime, Send, Sleep
 from duomi._errors import ConfigurationError, DownloadError
 from duomi._policy import Retry
 from duomi._task import Task
@@ -40,48 +38,60 @@ log = logging.getLogger("duomi")
 
 @attrs.frozen
 class Target:
-    """Where the clips go, and what becomes of a file that is there; `on_progress` gets the bytes done and in all."""
+    """Where the clips go, and what happens to a file that already exists; `on_progress` gets the bytes so far and in all."""
 
     directory: str | os.PathLike[str]
     if_exists: IfExists = "error"
     on_progress: Callable[[int, int | None], object] | None = None
 
 
-@attrs.frozen
-class Head:
-    """The beginning of an answer whose body is still to come."""
+class Head(NamedTuple):
+    """The head of a response whose body is still to come."""
 
     status: int
     headers: httpx.Headers
 
 
-@attrs.frozen
-class Open:
-    """The wish to be done with the last answer, and to ask for a clip; the answer is a `Head` or the exception."""
+class Open(NamedTuple):
+    """The effect of asking for a clip, once the last response is closed; its result is a `Head` or the exception."""
 
     request: httpx.Request
 
 
-@attrs.frozen
-class Pull:
-    """The wish for the next piece; the answer is bytes, None at the end, or the exception."""
+class Pull(NamedTuple):
+    """The effect of receiving the next chunk; its result is bytes, None at the end, or the exception."""
 
 
-@attrs.frozen
-class Run:
-    """The wish to do something that blocks on the disk; the answer is its OSError, or None."""
+class Disk(NamedTuple):
+    """The effect of doing something that blocks on the disk; its result is its OSError, or None."""
 
     action: Callable[[], object]
 
 
-Effect: TypeAlias = Open | Pull | Run | Send | Sleep
+class PartFile(Protocol):
+    """The file that a clip is written to until it is complete."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk."""
+
+    def restart(self) -> None:
+        """Drop what was written."""
+
+    def finish(self, *, replace: bool) -> None:
+        """Give it the target's name."""
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+
+
+Effect: TypeAlias = Open | Pull | Disk | Send | Sleep
 DownloadFlow: TypeAlias = Generator[Effect, Any, T]
 
 
-class _Transient(Exception):  # noqa: N818  (no error of anybody's: it says that the next attempt may bring the rest)
-    def __init__(self, text: str, pause: float | None = None) -> None:
+class _Transient(Exception):  # noqa: N818  (not an error: the next attempt may bring the rest)
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
         super().__init__(text)
-        self.pause = pause
+        self.retry_after = retry_after
 
 
 class _UrlExpired(Exception):  # noqa: N818  (as above)
@@ -89,9 +99,14 @@ class _UrlExpired(Exception):  # noqa: N818  (as above)
 
 
 def download_flow(
-    task: Task, target: Target, ask: Callable[[], RequestFlow[Task]], runtime: Runtime, retry: Retry
+    task: Task,
+    target: Target,
+    ask: Callable[[], RequestFlow[Task]],
+    make_part: Callable[[Path], PartFile],
+    runtime: Runtime,
+    retry: Retry,
 ) -> DownloadFlow[list[Path]]:
-    """Save every video of a task; `ask` makes the flow that asks for the task once more."""
+    """Save every video of a task; `ask` makes the flow that asks for the task once more, `make_part` opens a file."""
     task_id = task.task_id
     if not task.is_finished:
         raise DownloadError(f"task {task_id} is not finished: it is {task.state.value}")
@@ -110,7 +125,7 @@ def download_flow(
         if target.if_exists == "skip" and os.path.lexists(path):
             log.warning("%s already exists; kept", path)
             continue
-        clip = _Clip(urls[number], path, target, saved)
+        clip = _Clip(urls[number], path, target, saved, make_part)
         attempts = itertools.count(1)
         try:
             yield from clip.fetch(runtime, retry, attempts)
@@ -121,7 +136,7 @@ def download_flow(
             urls[number:] = [video.url for video in fresh.videos][number:] + urls[max(number, len(fresh.videos)) :]
             if urls[number] == clip.url:
                 raise clip.error(f"{stale}, and the API has no other URL for it") from None
-            clip = _Clip(urls[number], path, target, saved)
+            clip = _Clip(urls[number], path, target, saved, make_part)
             try:
                 yield from clip.fetch(runtime, retry, attempts)
             except _UrlExpired as again:
@@ -148,7 +163,9 @@ class _AsWritten(httpx.URL):
 class _Clip:
     """One clip on its way to one file."""
 
-    def __init__(self, url: str, path: Path, target: Target, saved: list[str]) -> None:
+    def __init__(
+        self, url: str, path: Path, target: Target, saved: list[str], make_part: Callable[[Path], PartFile]
+    ) -> None:
         self.url = url
         self.path = path
         self.saved = saved
@@ -157,15 +174,15 @@ class _Clip:
         self._done = 0
         self._warned = False
         self._etag: str | None = None
-        self._file: IO[bytes]
+        self._make_part = make_part
+        self._part: PartFile
 
     def error(self, text: str) -> DownloadError:
         return DownloadError(f"{self.path.name}: {text}", self.url, str(self.path), self.saved)
 
     def fetch(self, runtime: Runtime, retry: Retry, attempts: Iterator[int]) -> DownloadFlow[None]:
-        part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part")
         try:
-            self._file = part.open("xb")
+            self._part = self._make_part(self.path)
         except OSError as error:
             raise self.error(f"cannot write: {error.strerror}") from error
         try:
@@ -174,33 +191,22 @@ class _Clip:
                 try:
                     yield from self._attempt()
                     break
-                except _Transient as trouble:
-                    pause = retry.delay(attempt, trouble.pause, runtime.jitter())
-                    if pause is None:
-                        raise self.error(str(trouble)) from trouble.__cause__
-                    log.info("%s: %s; attempt %d of %d", self.path.name, trouble, attempt + 1, retry.attempts)
-                    yield Sleep(pause)
-            yield from self._disk(self._settle)
-            if not self._may_replace and os.path.lexists(self.path):
-                raise self.error("already exists; if_exists='replace' replaces it")
-            yield from self._disk(lambda: part.replace(self.path))
+                except _Transient as problem:
+                    delay = retry.delay(attempt, problem.retry_after, runtime.jitter())
+                    if delay is None:
+                        raise self.error(str(problem)) from problem.__cause__
+                    log.info("%s: %s; attempt %d of %d", self.path.name, problem, attempt + 1, retry.attempts)
+                    yield Sleep(delay, "retry" if problem.retry_after is None else "retry-after")
+            yield from self._disk(partial(self._part.finish, replace=self._may_replace))
         finally:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-
-    def _settle(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+            self._part.discard()
 
     def _attempt(self) -> DownloadFlow[None]:
         total = yield from self._begin((yield from self._open()))
         while (chunk := (yield Pull())) is not None:
             if isinstance(chunk, Exception):
                 raise _Transient(f"broken off after {self._done} bytes: {_describe(chunk)}") from chunk
-            yield from self._disk(partial(self._file.write, chunk))
+            yield from self._disk(partial(self._part.write, chunk))
             self._done += len(chunk)
             if self._on_progress is not None:
                 self._on_progress(self._done, total)
@@ -226,7 +232,7 @@ class _Clip:
             try:
                 target = url.join(location)
             except (httpx.InvalidURL, ValueError) as error:
-                raise self.error("the redirect leads nowhere") from error
+                raise self.error("the redirect leads to an invalid URL") from error
             if not _is_web(target) or (url.scheme, target.scheme) == ("https", "http"):
                 raise self.error(f"the redirect leads from {url.scheme} to {target.scheme}")
             url, written = target, location
@@ -245,7 +251,7 @@ class _Clip:
         """Judge the head, make the file ready, and return how many bytes there will be."""
         if head.status in _STALE:
             raise _UrlExpired(f"status {head.status}")
-        if head.status in PASSING_STATUSES or head.status >= 500:
+        if head.status in TRANSIENT_STATUSES or head.status >= 500:
             raise _Transient(f"status {head.status}", retry_after(head.headers.get("retry-after")))
         if head.status == 416 and self._done:
             yield from self._restart()
@@ -254,7 +260,7 @@ class _Clip:
             raise self.error(f"status {head.status}")
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind.endswith(("html", "json")):
-            raise self.error(f"the answer is {kind}, no clip")
+            raise self.error(f"the response is {kind}, not a clip")
         if head.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             raise self.error(f"the answer is compressed ({head.headers['content-encoding']}), which was not asked for")
         length = head.headers.get("content-length", "")
@@ -280,14 +286,16 @@ class _Clip:
 
     def _restart(self) -> DownloadFlow[None]:
         self._done = 0
-        yield from self._disk(lambda: (self._file.seek(0), self._file.truncate()))
+        yield from self._disk(self._part.restart)
 
     def _disk(self, action: Callable[[], object]) -> DownloadFlow[None]:
         yield from _on_disk(action, self.path, self.url, self.saved)
 
 
 def _on_disk(action: Callable[[], object], path: Path, url: str, saved: list[str]) -> DownloadFlow[None]:
-    error = yield Run(action)
+    error = yield Disk(action)
+    if isinstance(error, FileExistsError):
+        raise DownloadError(f"{path}: already exists; if_exists='replace' replaces it", url, str(path), saved)
     if isinstance(error, OSError):
         what = "no space is left" if error.errno == errno.ENOSPC else f"cannot write: {error.strerror or error}"
         raise DownloadError(f"{path}: {what}", url, str(path), saved) from error
@@ -303,7 +311,7 @@ def _parse(url: str, clip: _Clip) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise clip.error("the URL is none") from error
+        raise clip.error("invalid URL") from error
     if not _is_web(parsed):
         raise clip.error("the URL is not an http or https one")
     return parsed

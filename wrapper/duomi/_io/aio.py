@@ -1,315 +1,465 @@
-"""Many tasks at once: the workers, under threads and under asyncio and trio. What they do next is the board's decision."""
+"""The driver for asyncio and trio: it performs the effects of flows over httpx, and runs many polls at once."""
 
-import math
-import threading
+import contextlib
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from inspect import isawaitable
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from duomi._config import check_task_id, check_timeout
-from duomi._core.poll import Poller, RequestFlow, Send, TimeLimit
+import anyio
+import httpx
+
+from duomi._config import Settings
+from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
+from duomi._core.poll import Emit, WatchFlow
+from duomi._core.reply import Problem, Reply
+from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
-from duomi._errors import ConfigurationError
-from duomi._io.sync import RUNTIME, AsyncDriver, Caller, Driver
-from duomi._policy import Polling
+from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, log_sleep, unwrap
+from duomi._io.body import Body
+from duomi._io.files import run_on_disk
+from duomi._io.lanes import AsyncLane, Lanes
 from duomi._task import Outcome, Task
 
-if TYPE_CHECKING:
-    import asyncio
-
-    import anyio
-    import anyio.abc
-
-THREADS: Final = 16
+T = TypeVar("T")
 
 
-def make_scheduler(
-    caller: Caller,
-    task_ids: Iterable[str],
-    timeout: float | EllipsisType | None,
-    polling: Polling | None,
-    max_in_flight: int,
-    on_poll: Callable[[Task], object] | None = None,
-) -> Scheduler:
-    """Judge the arguments, and return the board of the tasks; `on_look` is called with each task as it is seen.
+class AsyncDriver(BaseDriver):
+    """Performs the effects of flows, under asyncio and trio."""
 
-    Raises:
-        ConfigurationError: one of them cannot be used; nothing was sent.
-    """
-    caller.lanes.ensure_open()
-    if isinstance(task_ids, str):
-        raise ConfigurationError("task_ids is a collection of ids, not one str")
-    if not isinstance(task_ids, Iterable):
-        raise ConfigurationError(f"task_ids is a collection of ids, not {type(task_ids).__name__}")
-    if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
-        raise ConfigurationError(f"max_in_flight must be a whole number, 1 or more, not {max_in_flight!r}")
-    polling = caller.settings.polling if polling is None else polling
-    limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
-    longest = caller.settings.retry.max_retry_after
-    waits = [Poller(task_id, polling, limit, longest) for task_id in dict.fromkeys(map(check_task_id, task_ids))]
+    lanes: Lanes[AsyncLane]
+    http_client: httpx.AsyncClient | None
 
-    def ask(task_id: str, span: TimeLimit) -> RequestFlow[Task]:
-        return caller.task_flow(task_id)(span)
+    def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None) -> None:
+        super().__init__(settings, http_client)
+        self.lanes = Lanes(AsyncLane, settings.base_url)
+        self._loop: object = None
+        self._closes_with_loop: AsyncGenerator[None] | None = None
 
-    def ask_and_tell(task_id: str, span: TimeLimit) -> RequestFlow[Task]:
-        result = yield from ask(task_id, span)
-        if on_poll is not None and isinstance(result, Task):
-            on_poll(result)
-        return result
-
-    return Scheduler(waits, ask if on_poll is None else ask_and_tell, RUNTIME, max_in_flight)
-
-
-class Completed(Iterator[Outcome]):
-    """Outcomes in the order in which tasks finish; leaving the `with` block, or `close`, stops everything."""
-
-    __module__ = "duomi"
-
-    def __init__(self, driver: Driver, scheduler: Scheduler) -> None:
-        self._crew = _Crew(driver, scheduler)
-        self._begun = False
-        # Whoever drops the iterator without closing it has no use for its threads.
-        self._finalizer = weakref.finalize(self, self._crew.stop)
-
-    def __next__(self) -> Outcome:
-        if not self._begun:
-            self._begun = True
-            self._crew.start()
-        found = self._crew.next()
-        if found is None:
-            raise StopIteration
-        if isinstance(found, Outcome):
-            return found
-        self.close()
-        raise found
-
-    def close(self) -> None:
-        """Begin no more looks; one that is under way ends by itself, and is forgotten."""
-        self._finalizer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class _Crew:
-    """The threads behind a `Completed`, and what they have brought."""
-
-    def __init__(self, driver: Driver, scheduler: Scheduler) -> None:
-        self._driver = driver
-        self._scheduler = scheduler
-        self._at_work = 0
-        self._stopped = False
-        self._brought: deque[Outcome | BaseException] = deque()
-        lock = threading.RLock()
-        self._changed = threading.Condition(lock)
-        self._arrived = threading.Condition(lock)
-
-    def start(self) -> None:
-        for _ in range(min(THREADS, self._scheduler.workers)):
-            threading.Thread(target=self._work, name="duomi", daemon=True).start()
-            self._at_work += 1
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._brought.clear()
-            self._changed.notify_all()
-            self._arrived.notify_all()
-
-    def next(self) -> Outcome | BaseException | None:
-        with self._changed:
-            while not self._brought:
-                if self._stopped or not self._at_work:
-                    return None
-                self._arrived.wait()
-            return self._brought.popleft()
-
-    def _work(self) -> None:
+    async def call(self, flow: RequestFlow[T]) -> T:
+        """Drive a flow to its end; return its answer, or raise the error of its problem."""
         try:
-            with self._changed:
-                while (job := self._take()) is not None:
-                    effect = self._scheduler.advance(job, None)
-                    while isinstance(effect, Send):
-                        self._changed.release()
-                        try:
-                            answer = self._driver.perform(effect)
-                        finally:
-                            self._changed.acquire()
-                        effect = self._scheduler.advance(job, answer)
-                    if effect is not None:
-                        self._bring(effect)
-        except BaseException as error:
-            # Whatever it is, it belongs to whoever waits for outcomes.
-            self._bring(error)
-        finally:
-            with self._changed:
-                self._at_work -= 1
-                self._changed.notify_all()
-                self._arrived.notify_all()
+            effect = next(flow)
+            while True:
+                effect = flow.send(await self.perform(effect))
+        except StopIteration as end:
+            answer: T | Problem = end.value
+            return unwrap(answer)
 
-    def _take(self) -> Job | None:
-        while not self._stopped:
-            found = self._scheduler.take()
-            if found is None:
-                return None
-            if isinstance(found, Job):
-                if self._scheduler.wants_another:
-                    self._changed.notify()
-                return found
-            if isinstance(found, Outcome):
-                self._bring(found)
+    def watch(self, flow: WatchFlow) -> AsyncIterator[Task]:
+        """Drive a flow, and yield what it emits."""
+        return _Watch(self, flow)
+
+    async def perform(self, effect: Send | Sleep) -> Answer:
+        """Send, or sleep."""
+        if isinstance(effect, Sleep):
+            log_sleep(effect)
+            await anyio.sleep(effect.seconds)
+            return None
+        self.ensure_open()
+        try:
+            if self.http_client is None:
+                reply = await self._by_lane(effect)
             else:
-                self._changed.wait(None if math.isinf(found.until) else max(0.0, found.until - RUNTIME.clock()))
-                self._scheduler.woke(found)
-        return None
+                reply = await self._by_client(self.http_client, effect)
+        except RuntimeError as error:
+            raise self.closed_during_call(error) or error from error
+        failure = reply if isinstance(reply, Exception) else reply.broken
+        if failure is not None and (closed := self.closed_during_call(failure)):
+            raise closed
+        return reply
 
-    def _bring(self, what: Outcome | BaseException) -> None:
-        with self._changed:
-            if not self._stopped:
-                self._brought.append(what)
-                self._arrived.notify()
+    async def _by_lane(self, effect: Send) -> Reply | Exception:
+        await self.enter_loop()
+        lane = self.lanes.acquire()
+        complete = False
+        try:
+            reply = await self._attempt(lane, effect)
+            complete = isinstance(reply, Reply) and reply.broken is None
+        finally:
+            for dropped in self.lanes.release(lane, complete=complete):
+                await dropped.network.aclose()
+        return reply
+
+    async def _attempt(self, lane: AsyncLane, effect: Send) -> Reply | Exception:
+        unsigned = effect.request.headers
+        effect.request.headers = self.settings.auth.sign(unsigned)
+        response: httpx.Response | None = None
+        body = Body()
+        broken: Exception | None = None
+        try:
+            with anyio.fail_after(effect.limit):
+                response = await lane.handle_async_request(effect.request)
+                await self._read(response, aiter(response.stream), body)  # type: ignore[arg-type]
+        except TRANSPORT_ERRORS as error:
+            broken = error
+        finally:
+            effect.request.headers = unsigned
+        return self._reply(response, body, broken)
+
+    async def _by_client(self, http_client: httpx.AsyncClient, effect: Send) -> Reply | Exception:
+        response: httpx.Response | None = None
+        body = Body()
+        broken: Exception | None = None
+        try:
+            with anyio.CancelScope() as scope:
+
+                async def begin(_event: str, _info: Any) -> None:
+                    # To queue for one of the caller's connections is not part of the attempt.
+                    if scope.deadline == float("inf"):
+                        scope.deadline = anyio.current_time() + effect.limit
+
+                effect.request.extensions = {"timeout": _each_step(effect.limit), "trace": begin}
+                response = await http_client.send(
+                    effect.request, auth=self.settings.auth, follow_redirects=False, stream=True
+                )
+                await self._read(response, response.aiter_raw(), body)
+            if scope.cancelled_caught:
+                broken = TimeoutError()
+        except TRANSPORT_ERRORS as error:
+            broken = error
+        return self._reply(response, body, broken)
+
+    async def _read(self, response: httpx.Response, chunks: AsyncIterator[bytes], body: Body) -> None:
+        try:
+            body.begin(response.headers)
+            async for chunk in chunks:
+                body.add(chunk)
+            body.finish()
+        finally:
+            await close(response, chunks)
+
+    def _reply(self, response: httpx.Response | None, body: Body, broken: Exception | None) -> Reply | Exception:
+        if response is None:
+            return broken or TimeoutError()
+        content = self.settings.auth.redact_body(body.content)
+        return Reply(response.status_code, response.headers, content, broken)
+
+    async def download(self, flow: DownloadFlow[T]) -> T:
+        """Drive a download to its end; the disk has a thread of its own."""
+        incoming = AsyncIncoming(self)
+        answer: Any = None
+        try:
+            while True:
+                match flow.send(answer):
+                    case Open() as effect:
+                        answer = await incoming.open(effect)
+                    case Pull():
+                        answer = await incoming.pull()
+                    case Disk() as effect:
+                        answer = await anyio.to_thread.run_sync(run_on_disk, effect)
+                    case effect:
+                        answer = await self.perform(effect)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            flow.close()
+            await incoming.aclose()
+
+    async def enter_loop(self) -> None:
+        """Use lanes of the event loop that runs now; those of another are closed with it."""
+        loop = _current_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self.lanes.forget()
+            self._closes_with_loop = self._close_with_loop()
+            await anext(self._closes_with_loop)
+
+    async def _close_with_loop(self) -> AsyncGenerator[None]:
+        """Close the lanes when the event loop ends: it closes the generators that it has seen first."""
+        mine = self.lanes.all()
+        try:
+            yield
+        finally:
+            for lane in mine():
+                await lane.network.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection that is ours; calls under way end with an error."""
+        idle, active = self.lanes.close_all()
+        for lane in (*idle, *active):
+            await lane.network.aclose()
+        if self._closes_with_loop is not None and self._loop is _current_loop():
+            await self._closes_with_loop.aclose()
+
+
+def _current_loop() -> object:
+    import asyncio  # noqa: PLC0415  (it takes long to import, and those who block do not need it)
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        from trio.lowlevel import current_trio_token  # noqa: PLC0415  (not every user has it)
+
+        return current_trio_token()
+
+
+class AsyncIncoming:
+    """The async twin of `Incoming`."""
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+        self._timeout = driver.settings.timeout
+        self._lane: AsyncLane | None = None
+        self._response: httpx.Response | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    async def open(self, effect: Open) -> Head | Exception:
+        """Ask for a clip, and return the head of the answer."""
+        await self.aclose()
+        self._driver.ensure_open()
+        client = self._driver.http_client
+        try:
+            with anyio.fail_after(self._timeout):
+                if client is not None:
+                    effect.request.extensions["timeout"] = _each_step(self._timeout)
+                    self._response = await client.send(effect.request, auth=None, follow_redirects=False, stream=True)
+                    self._chunks = self._response.aiter_raw()
+                else:
+                    self._lane = self._driver.lanes.to(effect.request.url)
+                    self._response = await self._lane.handle_async_request(effect.request)
+                    self._chunks = aiter(self._response.stream)  # type: ignore[arg-type]
+        except TRANSPORT_ERRORS as error:
+            return error
+        return Head(self._response.status_code, self._response.headers)
+
+    async def pull(self) -> bytes | Exception | None:
+        """Return the next chunk, or None at the end."""
+        try:
+            with anyio.fail_after(self._timeout):
+                return await anext(self._chunks, None)  # type: ignore[arg-type]
+        except TRANSPORT_ERRORS as error:
+            return error
+
+    async def aclose(self) -> None:
+        """Be done with the clip."""
+        if self._response is not None and self._chunks is not None:
+            await close(self._response, self._chunks)
+        if self._lane is not None:
+            await self._lane.network.aclose()
+        self._response = self._chunks = self._lane = None
+
+
+async def close(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+    """Close a response, and run its iterator to the end: httpx leaves its generators to trio, which warns of each."""
+    await response.aclose()
+    with contextlib.suppress(*TRANSPORT_ERRORS, httpx.StreamError):
+        async for _ in chunks:
+            pass
+
+
+def _each_step(limit: float) -> dict[str, float | None]:
+    """Return httpx's time limits for the caller's own client; a scope is around all the steps."""
+    return {"connect": min(limit, 5.0), "read": limit, "write": limit, "pool": None}
+
+
+class _Watch(AsyncIterator[Task]):
+    """Drives a flow from one task that it emits to the next; no async generator, since trio warns of one that is left."""
+
+    def __init__(self, driver: AsyncDriver, flow: WatchFlow) -> None:
+        self._driver = driver
+        self._flow = flow
+
+    async def __anext__(self) -> Task:
+        answer: Answer = None
+        while (effect := advance(self._flow, answer)) is not None:
+            self._driver.ensure_open()
+            if isinstance(effect, Emit):
+                return effect.task
+            try:
+                answer = await self._driver.perform(effect)
+            except BaseException:
+                self._flow.close()
+                raise
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the watch, as an async generator's `aclose` does."""
+        self._flow.close()
 
 
 class AsyncCompleted(AsyncIterator[Outcome]):
-    """Outcomes in the order in which tasks finish; leaving the `async with` block, or `aclose`, stops everything.
-
-    Under asyncio it also works without the block when it is run to its end.
-    """
+    """Outcomes in the order in which tasks finish; leaving the `async with` block, or `aclose`, stops the polling."""
 
     __module__ = "duomi"
 
-    def __init__(self, driver: AsyncDriver, scheduler: Scheduler) -> None:
-        self._driver = driver
-        self._scheduler = scheduler
-        self._at_work = scheduler.workers
-        self._closed = False
-        self._brought: deque[Outcome | Exception] = deque()
-        self._resting: dict[anyio.Event, None] = {}
-        self._arrival: anyio.Event | None = None
-        self._groups: list[anyio.abc.TaskGroup] = []
-        self._task: asyncio.Task[None] | None = None
+    def __init__(
+        self,
+        driver: AsyncDriver,
+        scheduler: Scheduler,
+        on_update: Callable[[Task], object | Awaitable[object]] | None = None,
+    ) -> None:
+        self._dispatcher = _Dispatcher(driver, scheduler, on_update)
+        # Stop polling when the iterator is garbage-collected.
+        weakref.finalize(self, self._dispatcher.stop)
 
     async def __anext__(self) -> Outcome:
-        import anyio  # noqa: PLC0415  (dear to import, and not needed by those who block)
-
-        if not self._groups and self._task is None and not self._closed:
-            self._task = self._begin_alone()
-        while not self._brought:
-            if self._closed or not self._at_work:
-                await self.aclose()
-                raise StopAsyncIteration
-            self._arrival = anyio.Event()
-            await self._arrival.wait()
-        found = self._brought.popleft()
+        """Return the next outcome; calls `on_update` for what has changed meanwhile."""
+        found = await self._dispatcher.next()
+        if found is None:
+            raise StopAsyncIteration
         if isinstance(found, Outcome):
             return found
         await self.aclose()
         raise found
 
     async def aclose(self) -> None:
-        """Stop everything, in the middle of a request as well."""
-        self._closed = True
-        self._brought.clear()
-        if self._arrival is not None:
-            self._arrival.set()
-        for group in self._groups:
-            group.cancel_scope.cancel()
-        if self._task is not None:
-            import asyncio  # noqa: PLC0415  (it is running already)
-
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """Stop the polling, in the middle of a request as well."""
+        await self._dispatcher.aclose()
 
     async def __aenter__(self) -> Self:
-        import anyio  # noqa: PLC0415  (as above)
-
-        group = anyio.create_task_group()
-        await group.__aenter__()
-        self._groups.append(group)
-        self._start(group)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-        while self._groups:
-            # Told of no error: the group would wrap what the block raised.
-            await self._groups.pop().__aexit__(None, None, None)
 
-    def _begin_alone(self) -> "asyncio.Task[None]":
-        import asyncio  # noqa: PLC0415  (as above)
+
+class _Dispatcher:
+    """Starts a poll of each task that is due, in a task of its own, so that none of its scopes is around the caller."""
+
+    def __init__(
+        self,
+        driver: AsyncDriver,
+        scheduler: Scheduler,
+        on_update: Callable[[Task], object | Awaitable[object]] | None,
+    ) -> None:
+        self._driver = driver
+        self._scheduler = scheduler
+        self._on_update = on_update
+        self._results: deque[Outcome | Exception] = deque()
+        self._updates: dict[str, Task] = {}
+        self._arrived: anyio.Event | None = None
+        self._woken: anyio.Event | None = None
+        self._scope: anyio.CancelScope | None = None
+        self._updating: anyio.Lock | None = None
+        self._finished: anyio.Event | None = None
+        self._task: object = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Begin no more polls."""
+        self._stopped = True
+
+    async def aclose(self) -> None:
+        """End the polls under way, and wait until they have ended."""
+        self._stopped = True
+        self._results.clear()
+        self._updates.clear()
+        if self._scope is not None:
+            self._scope.cancel()
+        if self._finished is not None:
+            with anyio.CancelScope(shield=True):
+                await self._finished.wait()
+
+    async def next(self) -> Outcome | Exception | None:
+        """Return the next result; None at the end."""
+        if self._finished is None:
+            self._start()
+        while True:
+            if self._updates and self._on_update is not None:
+                await self._update()
+            elif self._results:
+                return self._results.popleft()
+            elif self._is_over:
+                return None
+            else:
+                if self._arrived is None:
+                    self._arrived = anyio.Event()
+                await self._arrived.wait()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._stopped or self._finished is None or self._finished.is_set()
+
+    async def _update(self) -> None:
+        if self._updating is None:
+            self._updating = anyio.Lock()
+        async with self._updating:
+            if self._updates and self._on_update is not None:
+                result = self._on_update(self._updates.pop(next(iter(self._updates))))
+                if isawaitable(result):
+                    await result
+
+    def _start(self) -> None:
+        finished = self._finished = anyio.Event()
+        if self._stopped:
+            finished.set()
+            return
+        import asyncio  # noqa: PLC0415  (it takes long to import, and those who block do not need it)
 
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise ConfigurationError("under trio, use `async with client.as_completed(...) as outcomes`") from None
-        return loop.create_task(self._run())
+            from trio.lowlevel import spawn_system_task  # noqa: PLC0415  (not every user has it)
+
+            self._task = spawn_system_task(self._run)
+        else:
+            task = self._task = loop.create_task(self._run())
+            # It may be cancelled before it begins.
+            task.add_done_callback(lambda _: self._end())
+
+    def _end(self) -> None:
+        if self._finished is not None:
+            self._finished.set()
+        self._notify()
 
     async def _run(self) -> None:
-        import anyio  # noqa: PLC0415  (as above)
-
-        async with anyio.create_task_group() as group:
-            self._start(group)
-
-    def _start(self, group: "anyio.abc.TaskGroup") -> None:
-        for _ in range(self._scheduler.workers):
-            group.start_soon(self._work)
-
-    async def _work(self) -> None:
         try:
-            while (job := await self._take()) is not None:
+            with anyio.CancelScope() as self._scope:
+                async with anyio.create_task_group() as polls:
+                    while not self._scheduler.is_done and not self._stopped:
+                        if isinstance(found := self._next_due(), Job):
+                            polls.start_soon(self._poll, found)
+                        else:
+                            self._woken = anyio.Event()
+                            with anyio.move_on_after(found):
+                                await self._woken.wait()
+                    polls.cancel_scope.cancel()
+        except Exception as error:
+            # Whatever it is, it belongs to the caller.
+            self._put(error)
+        finally:
+            self._end()
+
+    def _next_due(self) -> Job | float:
+        """Return the job whose turn it is, or the seconds until there is one."""
+        while not self._stopped:
+            found = self._scheduler.pop()
+            if isinstance(found, Outcome):
+                self._put(found)
+            else:
+                return 0.0 if found is None else found
+        return 0.0
+
+    async def _poll(self, job: Job | float) -> None:
+        """Poll a task, and then the next one that is due, if any: to start a task for each takes longer."""
+        try:
+            while isinstance(job, Job):
                 effect = self._scheduler.advance(job, None)
                 while isinstance(effect, Send):
                     effect = self._scheduler.advance(job, await self._driver.perform(effect))
+                if job.changed is not None and self._on_update is not None:
+                    self._updates[job.task_id] = job.changed
+                    self._notify()
                 if effect is not None:
-                    self._bring(effect)
+                    self._put(effect)
+                job = self._next_due()
         except Exception as error:
-            # As in the sync twin: it belongs to whoever waits for outcomes.
-            self._bring(error)
-        finally:
-            self._at_work -= 1
-            self._call(len(self._resting))
-            if self._arrival is not None:
-                self._arrival.set()
+            # As above.
+            self._put(error)
+        if self._woken is not None:
+            self._woken.set()
 
-    async def _take(self) -> Job | None:
-        import anyio  # noqa: PLC0415  (as above)
+    def _put(self, result: Outcome | Exception) -> None:
+        if not self._stopped:
+            self._results.append(result)
+        self._notify()
 
-        while True:
-            found = self._scheduler.take()
-            if found is None:
-                return None
-            if isinstance(found, Job):
-                if self._scheduler.wants_another:
-                    self._call(1)
-                return found
-            if isinstance(found, Outcome):
-                self._bring(found)
-                continue
-            called = anyio.Event()
-            self._resting[called] = None
-            try:
-                with anyio.move_on_after(found.until - RUNTIME.clock()):
-                    await called.wait()
-            finally:
-                self._resting.pop(called, None)
-                self._scheduler.woke(found)
-
-    def _call(self, workers: int) -> None:
-        """Wake so many of those who rest, the last who lay down first."""
-        for _ in range(min(workers, len(self._resting))):
-            self._resting.popitem()[0].set()
-
-    def _bring(self, what: Outcome | Exception) -> None:
-        if not self._closed:
-            self._brought.append(what)
-        if self._arrival is not None:
-            self._arrival.set()
+    def _notify(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None

@@ -1,4 +1,4 @@
-"""A body inflated piece by piece, so that neither an endless one nor a bomb fills the memory."""
+"""A body of bounded size: decompressed chunk by chunk, so that neither an endless one nor a bomb fills the memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from duomi._core.request import BodyTooLargeError
+from duomi._core.reply import BodyTooLargeError
 
 LIMIT = 10 * 1024 * 1024
 _CHUNK = 64 * 1024
@@ -15,7 +15,7 @@ _CODINGS = 2
 
 
 class Body:
-    """Collects the pieces of one answer, up to 10 MiB after decompression."""
+    """Collects the chunks of one response, up to 10 MiB after decompression."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -23,7 +23,7 @@ class Body:
         self._codings: list[_Inflater] = []
 
     def begin(self, headers: httpx.Headers) -> None:
-        """Take the head of the answer.
+        """Take the head of the response.
 
         Raises:
             httpx.DecodingError: the body is compressed in a way that was not asked for.
@@ -36,7 +36,7 @@ class Body:
         self._codings = [_Inflater(name) for name in reversed(names) if name not in {"", "identity"}]
 
     def add(self, chunk: bytes) -> None:
-        """Take a piece as it came over the wire.
+        """Take a chunk as it came over the wire.
 
         Raises:
             httpx.DecodingError: it is not what `content-encoding` says.
@@ -49,7 +49,7 @@ class Body:
             self._chunks.append(part)
 
     def finish(self) -> None:
-        """See that the compressed body is whole.
+        """See that the compressed body is complete.
 
         Raises:
             httpx.DecodingError: it is cut off.

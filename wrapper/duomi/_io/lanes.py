@@ -1,134 +1,219 @@
-"""The httpx clients that carry the requests: many small ones, and what none of them may do."""
+"""Lanes: connections that are lent to one call at a time.
+
+httpcore leaks a place in its pool when a call is cancelled, and a pool that is shared then hangs for ever; a connection
+on which something went wrong may hold the answer to another question. So each lane is a transport with one connection, and
+only one whose last reply was read completely is lent again.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import ssl
 import threading
+import time
+import weakref
+from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from ipaddress import ip_address, ip_network
+from typing import Any, Final, Generic, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from duomi._config import is_loopback
 from duomi._errors import ConfigurationError
 
-if TYPE_CHECKING:
-    import ssl
+KEEP_ALIVE: Final = 5.0
+_ONE: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
 
-ClientT = TypeVar("ClientT", bound="httpx.Client | httpx.AsyncClient")
-
-# httpx's pool looks at each of its connections twice a request.
-CONNECTIONS_PER_POOL: Final = 2
-_PROXY: Final = "the proxy that the environment names (HTTPS_PROXY, ALL_PROXY)"
-_LIMITS: Final = httpx.Limits(max_connections=CONNECTIONS_PER_POOL, max_keepalive_connections=CONNECTIONS_PER_POOL)
+log = logging.getLogger("duomi")
+_all: weakref.WeakSet[Any] = weakref.WeakSet()
+_of_the_parent: list[Any] = []
+_warned: set[str] = set()
 
 
-class _NoCookies(httpx.Cookies):
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Take none, and look at none, which takes longer than to read a task."""
+class _HoldsConnection:
+    """What both kinds of lane know about their connection."""
 
+    _pool: Any
+    rests_since = 0.0
 
-_NO_COOKIES: Final = _NoCookies()
-
-
-class _WithoutCookies:
     @property
-    def cookies(self) -> httpx.Cookies:
-        return _NO_COOKIES
-
-    @cookies.setter
-    def cookies(self, cookies: object) -> None:
-        """Stay without."""
-
-
-class _Client(_WithoutCookies, httpx.Client):
-    pass
+    def is_clean(self) -> bool:
+        """Whether nothing came behind the last reply; unsure counts as no."""
+        try:
+            connections = self._pool.connections
+            return not connections or not connections[0]._connection._h11_state.trailing_data[0]
+        except AttributeError:
+            return False
 
 
-class _AsyncClient(_WithoutCookies, httpx.AsyncClient):
-    pass
+class Lane(_HoldsConnection, httpx.HTTPTransport):
+    """One connection, with blocking sockets."""
+
+    def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
+        from duomi._io.network import Network  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
+
+        super().__init__(verify=tls, limits=_ONE, proxy=proxy)
+        self.network = self._pool._network_backend = Network()
 
 
-_OURS: Final[dict[type, Callable[..., Any]]] = {httpx.Client: _Client, httpx.AsyncClient: _AsyncClient}
+class AsyncLane(_HoldsConnection, httpx.AsyncHTTPTransport):
+    """One connection, for asyncio and trio."""
+
+    def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
+        from duomi._io.network import AsyncNetwork  # noqa: PLC0415  (as above)
+
+        super().__init__(verify=tls, limits=_ONE, proxy=proxy)
+        self.network = self._pool._network_backend = AsyncNetwork()
 
 
-def _forget_location(response: httpx.Response) -> None:
-    response.headers.pop("location", None)
+LaneT = TypeVar("LaneT", bound="Lane | AsyncLane")
 
 
-async def _forget_location_too(response: httpx.Response) -> None:
-    _forget_location(response)
+class Lanes(Generic[LaneT]):
+    """The lanes of one client to the API, and lanes to wherever a clip is.
 
-
-# No redirect is followed, but httpx parses where it leads, and takes a garbled one for a broken connection.
-_HOOKS: Final[dict[type, dict[str, Any]]] = {
-    httpx.Client: {"response": [_forget_location]},
-    httpx.AsyncClient: {"response": [_forget_location_too]},
-}
-
-
-def make_client(kind: type[ClientT], **options: Any) -> ClientT:
-    """Make an httpx client that takes no cookies, and reads the proxy variables of the environment.
-
-    Raises:
-        ConfigurationError: they name a proxy that httpx cannot use.
+    Each operation on a deque or a set is atomic, so that a signal handler or another thread may close the client at any
+    moment; the one lock guards the TLS context alone.
     """
-    try:
-        client: ClientT = _OURS[kind](**options)
-    except httpx.InvalidURL:
-        # What it says may be a part of the proxy's password.
-        raise ConfigurationError(f"{_PROXY} is not a URL") from None
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"{_PROXY} cannot be used: {error}") from error
-    return client
 
+    _idle: deque[LaneT]
+    _active: set[LaneT]
 
-class Lanes(Generic[ClientT]):
-    """Small httpx clients behind one TLS context, made as they are needed; a large pool is slow."""
-
-    def __init__(self, kind: type[ClientT], own: ClientT | None) -> None:
-        self._kind = kind
-        self._hooks = _HOOKS[kind]
-        self._own = own
-        self._lock = threading.Lock()
-        self._free: list[ClientT] = []
-        self._made: list[ClientT] = []
+    def __init__(self, kind: type[LaneT], base_url: str) -> None:
+        self._kind: type[LaneT] = kind
+        self._base_url = httpx.URL(base_url)
         self._tls: ssl.SSLContext | None = None
-        self._closed = False
+        self.is_closed = False
+        self.forget()
+        _all.add(self)
 
-    def take(self) -> ClientT:
-        """Lend a client with a connection to spare."""
-        with self._lock:
-            self.ensure_open()
-            if self._own is not None:
-                if self._own.is_closed:
-                    raise ConfigurationError("the http_client is closed")
-                return self._own
-            if not self._free:
-                client = make_client(self._kind, verify=self.tls, limits=_LIMITS, event_hooks=self._hooks)
-                self._made.append(client)
-                self._free = [client] * CONNECTIONS_PER_POOL
-            return self._free.pop()
+    def forget(self) -> None:
+        """Begin without any lane: after a fork, or in another event loop, the old ones are another's."""
+        self._idle = deque()
+        self._active = set()
+        self._tls_lock = threading.Lock()
 
-    def release(self, client: ClientT) -> None:
-        """Take a lent client back."""
-        if client is not self._own:
-            with self._lock:
-                self._free.append(client)
+    def all(self) -> Callable[[], list[LaneT]]:
+        """Return a function that lists the lanes that are of now, even after `forget`."""
+        idle, active = self._idle, self._active
+        return lambda: [*idle, *active]
 
     def ensure_open(self) -> None:
-        """Refuse to work after `drain`."""
-        if self._closed:
+        """Refuse to work after the client was closed.
+
+        Raises:
+            ConfigurationError: it was.
+        """
+        if self.is_closed:
             raise ConfigurationError("the client is closed")
 
-    def close_all(self) -> list[ClientT]:
-        """Lend no more, and return every client that was made, to be closed."""
-        with self._lock:
-            self._closed = True
-            made, self._made, self._free = self._made, [], []
-        return made
+    def acquire(self) -> LaneT:
+        """Lend a lane to the API."""
+        self.ensure_open()
+        try:
+            lane = self._idle.pop()
+        except IndexError:
+            lane = self.to(self._base_url)
+        self._active.add(lane)
+        return lane
+
+    def to(self, url: httpx.URL) -> LaneT:
+        """Make a lane to a host, by way of the proxy that the environment names for it."""
+        proxy = proxy_for(url)
+        try:
+            return self._kind(self.tls, proxy)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"the proxy {proxy and proxy.url.host} cannot be used: {error}") from error
+
+    def release(self, lane: LaneT, *, complete: bool) -> list[LaneT]:
+        """Take a lane back, and return the lanes to be closed: those at rest for too long, or this one."""
+        now = lane.rests_since = time.monotonic()
+        self._active.discard(lane)
+        dropped = self._stale(now)
+        if complete and not self.is_closed and lane.is_clean:
+            self._idle.append(lane)
+        else:
+            dropped.append(lane)
+        return dropped
+
+    def close_all(self) -> tuple[list[LaneT], list[LaneT]]:
+        """Lend no more, and return the lanes at rest and those at work."""
+        self.is_closed = True
+        idle, active = list(self._idle), list(self._active)
+        self._idle.clear()
+        return idle, active
+
+    def _stale(self, now: float) -> list[LaneT]:
+        stale: list[LaneT] = []
+        while self._idle:
+            try:
+                lane = self._idle.popleft()
+            except IndexError:
+                break
+            if now - lane.rests_since < KEEP_ALIVE:
+                self._idle.appendleft(lane)
+                break
+            stale.append(lane)
+        return stale
 
     @property
     def tls(self) -> ssl.SSLContext:
-        """The one TLS context, made at first use."""
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
-        return self._tls
+        """The one TLS context, made at first use.
+
+        Raises:
+            ConfigurationError: SSL_CERT_FILE or SSL_CERT_DIR names no certificates.
+        """
+        with self._tls_lock:
+            if self._tls is None:
+                try:
+                    self._tls = httpx.create_ssl_context()
+                except OSError as error:  # an ssl.SSLError is one, too
+                    name = next((each for each in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(each)), "TLS")
+                    raise ConfigurationError(f"{name}: no certificates can be read there: {error}") from error
+            return self._tls
+
+
+def _forget_after_fork() -> None:
+    for lanes in list(_all):
+        # A closed socket would say goodbye to the server in the parent's name.
+        _of_the_parent.append((lanes._idle, lanes._active))
+        lanes.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def _is_excepted(host: str, no_proxy: str) -> bool:
+    """Tell whether NO_PROXY names an address or a network that a host is in, which `urllib` does not know."""
+    for entry in no_proxy.split(","):
+        with contextlib.suppress(ValueError):
+            if ip_address(host) in ip_network(entry.strip().strip("[]"), strict=False):
+                return True
+    return False
+
+
+def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
+    """Return the proxy that the environment or the system names for a URL, if any.
+
+    There is none for this machine itself over http, where the key would leave it in the clear.
+    """
+    if url.scheme == "http" and is_loopback(url.host):
+        return None
+    proxies = getproxies()
+    entry = proxies.get(url.scheme) or proxies.get("all")
+    if not entry or proxy_bypass(url.host) or _is_excepted(url.host, proxies.get("no", "")):
+        return None
+    with contextlib.suppress(httpx.InvalidURL, ValueError):
+        proxy = httpx.Proxy(entry if "://" in entry else f"http://{entry}")
+        if proxy.url.host and (proxy.url.port or 1) in range(1, 65_536):
+            return proxy
+    # The entry itself may hold a password.
+    if url.scheme not in _warned:
+        _warned.add(url.scheme)
+        log.warning("the proxy that the environment names for %s:// is not a URL, and is ignored", url.scheme)
+    return None

@@ -1,152 +1,44 @@
-"""The two drivers: they carry a flow's wishes out over httpx, and decide nothing."""
+"""The driver that blocks: it performs the effects of flows over httpx, and runs many polls in threads."""
 
-from __future__ import annotations
-
-import contextlib
-import random
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from functools import lru_cache
-from typing import Any, Final, TypeVar
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
 import httpx
-from duomi_api.api.videos import get_video_task
 
-from duomi._config import HEADERS, Settings
-from duomi._core.poll import (
-    FOREVER,
-    Answer,
-    Emit,
-    RequestFlow,
-    Runtime,
-    Send,
-    Sleep,
-    TimeLimit,
-    WatchFlow,
-    request_flow,
-)
-from duomi._core.request import BodyTooLargeError, Problem, Read, Reply, ReplyParser, read_response, read_task
-from duomi._errors import ConfigurationError
+from duomi._config import Settings
+from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
+from duomi._core.poll import Emit, WatchFlow
+from duomi._core.reply import Problem, Reply
+from duomi._core.request import Answer, RequestFlow, Send, Sleep
+from duomi._core.scheduler import Job, Scheduler
+from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, log_sleep, unwrap
 from duomi._io.body import Body
-from duomi._io.lanes import Lanes
-from duomi._policy import Retry
-from duomi._task import Task
+from duomi._io.files import run_on_disk
+from duomi._io.lanes import Lane, Lanes
+from duomi._task import Outcome, Task
 
 T = TypeVar("T")
-Effect = TypeVar("Effect")
 
-CONNECT: Final = 5.0
-_STEPS: Final = ("connect", "read", "write", "pool")
-RUNTIME: Final = Runtime(time.monotonic, random.random)
-
-# A UnicodeError is what Python's resolver makes of a host name that cannot be one.
-TRANSPORT_ERRORS = (httpx.RequestError, httpx.InvalidURL, TimeoutError, UnicodeError, BodyTooLargeError)
+THREADS: Final = 16
 
 
-def httpx_timeout(limit: float) -> dict[str, float]:
-    """Return httpx's time-outs where each step of an attempt may take so many seconds."""
-    return {**dict.fromkeys(_STEPS, limit), "connect": min(limit, CONNECT)}
+class Driver(BaseDriver):
+    """Performs the effects of flows, and blocks."""
 
+    lanes: Lanes[Lane]
+    http_client: httpx.Client | None
 
-class _TimeLeft(dict[str, float]):
-    """httpx's time-outs for one attempt: each step of it gets what is left of the whole."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__(httpx_timeout(limit))
-        self._limit = limit
-        self._ends_at = time.monotonic() + limit
-
-    def __getitem__(self, step: str) -> float:
-        left = max(self._ends_at - time.monotonic(), 0.001)
-        return min(left, CONNECT) if step == "connect" else left
-
-    def get(self, key: str, _default: object = None) -> float:
-        return self[key]
-
-    def ensure(self) -> None:
-        if time.monotonic() > self._ends_at:
-            raise TimeoutError(f"no whole answer within {self._limit:g} s")
-
-
-def _unreachable(_request: httpx.Request) -> httpx.Response:
-    raise RuntimeError("the shell sends nothing itself")
-
-
-NOWHERE = httpx.MockTransport(_unreachable)
-
-
-def _headers(own: httpx.Client | httpx.AsyncClient | None) -> httpx.Headers:
-    """Return the headers of every request: those that the caller's client was given, and else ours."""
-    headers = httpx.Headers(HEADERS)
-    if own is not None:
-        sanitize = httpx.Client(transport=NOWHERE).headers
-        headers.update([(name, value) for name, value in own.headers.multi_items() if sanitize.get(name) != value])
-        headers["accept-encoding"] = HEADERS["accept-encoding"]
-    return headers
-
-
-@lru_cache(maxsize=1024)
-def _task_url(base_url: str, task_id: str) -> httpx.URL:
-    """Return where a task is asked for; who asks once asks again, and httpx is slow to parse a URL."""
-    path = get_video_task._get_kwargs(task_id)["url"]
-    return httpx.URL(base_url + path)
-
-
-def closed_during_call(client: httpx.Client | httpx.AsyncClient, error: RuntimeError) -> Exception:
-    """Return what a RuntimeError of httpx means: another thread or task has closed the client, or a bug."""
-    return ConfigurationError("the client was closed in the middle of a call") if client.is_closed else error
-
-
-def unwrap(answer: T | Problem) -> T:
-    """Return an answer, or raise what the problem is."""
-    if isinstance(answer, Problem):
-        raise answer.to_exception()
-    return answer
-
-
-class Caller:
-    """What both drivers need to know: the settings, and how requests are made and judged."""
-
-    lanes: Lanes[Any]
-
-    def __init__(self, settings: Settings, own: httpx.Client | httpx.AsyncClient | None) -> None:
-        self.settings = settings
-        self.headers: httpx.Headers = _headers(own)
-
-    def flow(
-        self, request: httpx.Request, read: Read[T], span: TimeLimit = FOREVER, retry: Retry | None = None
-    ) -> RequestFlow[T]:
-        """Return the flow of one request."""
-        retry = self.settings.retry if retry is None else retry
-        call = f"{request.method} {request.url.raw_path.decode('ascii')}"
-        judge = ReplyParser(call, self.settings.auth.redact, request.url.netloc.decode("ascii"))
-        return request_flow(request, judge, read, RUNTIME, retry, self.settings.timeout, span)
-
-    def task_flow(self, task_id: str, retry: Retry | None = None) -> Callable[[TimeLimit], RequestFlow[Task]]:
-        """Return what makes the flow of one look at a task, for as long as it may take; with the client's retry where none is given."""
-        request = httpx.Request("GET", _task_url(self.settings.base_url, task_id), headers=self.headers)
-        read = read_task(task_id, strict=self.settings.strict)
-        return lambda span: self.flow(request, read, span, retry)
-
-    def api_flow(self, request: httpx.Request) -> RequestFlow[Reply]:
-        """Return the flow of a request that a generated function made."""
-        base = httpx.URL(self.settings.base_url)
-        if (request.url.scheme, request.url.netloc) != (base.scheme, base.netloc):
-            raise ConfigurationError(f"{request.url.host} is not the API, and would be sent the key")
-        return self.flow(request, read_response)
-
-
-class Driver(Caller):
-    """Carries wishes out with `httpx.Client`, and blocks."""
-
-    lanes: Lanes[httpx.Client]
-
-    def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
-        super().__init__(settings, own)
-        self.lanes = Lanes(httpx.Client, own)
+    def __init__(self, settings: Settings, http_client: httpx.Client | None) -> None:
+        super().__init__(settings, http_client)
+        self.lanes = Lanes(Lane, settings.base_url)
 
     def call(self, flow: RequestFlow[T]) -> T:
-        """Drive a flow to its end, and return its answer, or raise what its problem is."""
+        """Drive a flow to its end; return its answer, or raise the error of its problem."""
         return unwrap(self.drive(flow))
 
     def drive(self, flow: RequestFlow[T]) -> T | Problem:
@@ -160,10 +52,10 @@ class Driver(Caller):
             return answer
 
     def watch(self, flow: WatchFlow) -> Iterator[Task]:
-        """Drive a flow, and yield what it shows."""
+        """Drive a flow, and yield what it emits."""
         answer: Answer = None
         while (effect := advance(flow, answer)) is not None:
-            self.lanes.ensure_open()
+            self.ensure_open()
             if isinstance(effect, Emit):
                 answer = None
                 yield effect.task
@@ -173,30 +65,58 @@ class Driver(Caller):
     def perform(self, effect: Send | Sleep) -> Answer:
         """Send, or sleep."""
         if isinstance(effect, Sleep):
+            log_sleep(effect)
             time.sleep(effect.seconds)
             return None
-        client = self.lanes.take()
+        self.ensure_open()
         try:
-            return self._attempt(client, effect)
+            reply = self._by_lane(effect) if self.http_client is None else self._by_client(self.http_client, effect)
         except RuntimeError as error:
-            raise closed_during_call(client, error) from error
-        finally:
-            self.lanes.release(client)
+            raise self.closed_during_call(error) or error from error
+        failure = reply if isinstance(reply, Exception) else reply.broken
+        if failure is not None and (closed := self.closed_during_call(failure)):
+            raise closed
+        return reply
 
-    def _attempt(self, client: httpx.Client, effect: Send) -> Reply | Exception:
-        time_left = _TimeLeft(effect.limit)
-        effect.request.extensions = {"timeout": time_left}
+    def _by_lane(self, effect: Send) -> Reply | Exception:
+        lane = self.lanes.acquire()
+        complete = False
         try:
-            response = client.send(effect.request, auth=self.settings.auth, follow_redirects=False, stream=True)
+            reply = self._attempt(lane, effect)
+            complete = isinstance(reply, Reply) and reply.broken is None
+        finally:
+            for dropped in self.lanes.release(lane, complete=complete):
+                dropped.network.close()
+        return reply
+
+    def _attempt(self, lane: Lane, effect: Send) -> Reply | Exception:
+        lane.network.begin(effect.limit)
+        unsigned = effect.request.headers
+        effect.request.headers = self.settings.auth.sign(unsigned)
+        try:
+            response = lane.handle_request(effect.request)
         except TRANSPORT_ERRORS as error:
             return error
+        finally:
+            effect.request.headers = unsigned
+        return self._read(response, iter(response.stream))  # type: ignore[arg-type]
+
+    def _by_client(self, http_client: httpx.Client, effect: Send) -> Reply | Exception:
+        effect.request.extensions = {"timeout": _each_step(effect.limit)}
+        try:
+            response = http_client.send(effect.request, auth=self.settings.auth, follow_redirects=False, stream=True)
+        except TRANSPORT_ERRORS as error:
+            return error
+        ends_at = time.monotonic() + effect.limit
+        return self._read(response, _until(response.iter_raw(), ends_at))
+
+    def _read(self, response: httpx.Response, chunks: Iterator[bytes]) -> Reply:
         body = Body()
         broken = None
         try:
             body.begin(response.headers)
-            for chunk in response.iter_raw():
+            for chunk in chunks:
                 body.add(chunk)
-                time_left.ensure()
             body.finish()
         except TRANSPORT_ERRORS as error:
             broken = error
@@ -205,119 +125,250 @@ class Driver(Caller):
         content = self.settings.auth.redact_body(body.content)
         return Reply(response.status_code, response.headers, content, broken)
 
-    def close(self) -> None:
-        """Close every connection that is ours."""
-        for client in self.lanes.close_all():
-            client.close()
-
-
-class AsyncDriver(Caller):
-    """Carries wishes out with `httpx.AsyncClient`, under asyncio and trio."""
-
-    lanes: Lanes[httpx.AsyncClient]
-
-    def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
-        super().__init__(settings, own)
-        self.lanes = Lanes(httpx.AsyncClient, own)
-
-    async def call(self, flow: RequestFlow[T]) -> T:
-        """Drive a flow to its end."""
+    def download(self, flow: DownloadFlow[T]) -> T:
+        """Drive a download to its end."""
+        incoming = Incoming(self)
+        answer: Any = None
         try:
-            effect = next(flow)
             while True:
-                effect = flow.send(await self.perform(effect))
+                match flow.send(answer):
+                    case Open() as effect:
+                        answer = incoming.open(effect)
+                    case Pull():
+                        answer = incoming.pull()
+                    case Disk() as effect:
+                        answer = run_on_disk(effect)
+                    case effect:
+                        answer = self.perform(effect)
         except StopIteration as end:
-            answer: T | Problem = end.value
-            return unwrap(answer)
-
-    def watch(self, flow: WatchFlow) -> AsyncIterator[Task]:
-        """Drive a flow, and yield what it shows."""
-        return _Watch(self, flow)
-
-    async def perform(self, effect: Send | Sleep) -> Answer:
-        """Send, or sleep."""
-        if isinstance(effect, Sleep):
-            import anyio  # noqa: PLC0415  (dear to import, and not needed by those who block)
-
-            await anyio.sleep(effect.seconds)
-            return None
-        client = self.lanes.take()
-        try:
-            return await self._attempt(client, effect)
-        except RuntimeError as error:
-            raise closed_during_call(client, error) from error
+            return end.value  # type: ignore[no-any-return]
         finally:
-            self.lanes.release(client)
+            flow.close()
+            incoming.close()
 
-    async def _attempt(self, client: httpx.AsyncClient, effect: Send) -> Reply | Exception:
-        import anyio  # noqa: PLC0415  (as above)
-
-        # A read's own time-out is a cancel scope of its own, and ours is around all of them.
-        effect.request.extensions = {"timeout": {**dict.fromkeys(_STEPS), "connect": min(effect.limit, CONNECT)}}
-        body = Body()
-        response = broken = None
-        try:
-            with anyio.fail_after(effect.limit):
-                response = await client.send(
-                    effect.request, auth=self.settings.auth, follow_redirects=False, stream=True
-                )
-                chunks = response.aiter_raw()
-                try:
-                    body.begin(response.headers)
-                    async for chunk in chunks:
-                        body.add(chunk)
-                    body.finish()
-                finally:
-                    await close(response, chunks)
-        except TRANSPORT_ERRORS as error:
-            broken = error
-        if response is None:
-            return broken or TimeoutError()
-        content = self.settings.auth.redact_body(body.content)
-        return Reply(response.status_code, response.headers, content, broken)
-
-    async def aclose(self) -> None:
-        """Close every connection that is ours."""
-        for client in self.lanes.close_all():
-            await client.aclose()
+    def close(self) -> None:
+        """Close every connection that is ours; calls under way end with an error."""
+        idle, active = self.lanes.close_all()
+        for lane in idle:
+            lane.network.close()
+        for lane in active:
+            lane.network.interrupt()
 
 
-class _Watch(AsyncIterator[Task]):
-    """Drives a flow from one thing it shows to the next; no async generator, since trio warns of one that is left."""
+class Incoming:
+    """The one clip that is being received: without the key, and with a time limit for the head and for each chunk."""
 
-    def __init__(self, driver: AsyncDriver, flow: WatchFlow) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._flow = flow
+        self._timeout = driver.settings.timeout
+        self._lane: Lane | None = None
+        self._response: httpx.Response | None = None
+        self._chunks: Iterator[bytes] = iter(())
 
-    async def __anext__(self) -> Task:
-        answer: Answer = None
-        while (effect := advance(self._flow, answer)) is not None:
-            self._driver.lanes.ensure_open()
-            if isinstance(effect, Emit):
-                return effect.task
-            try:
-                answer = await self._driver.perform(effect)
-            except BaseException:
-                self._flow.close()
-                raise
-        raise StopAsyncIteration
+    def open(self, effect: Open) -> Head | Exception:
+        """Ask for a clip, and return the head of the answer."""
+        self.close()
+        self._driver.ensure_open()
+        client = self._driver.http_client
+        try:
+            if client is not None:
+                effect.request.extensions["timeout"] = _each_step(self._timeout)
+                self._response = client.send(effect.request, auth=None, follow_redirects=False, stream=True)
+                self._chunks = self._response.iter_raw()
+            else:
+                self._lane = self._driver.lanes.to(effect.request.url)
+                self._lane.network.begin(self._timeout)
+                self._response = self._lane.handle_request(effect.request)
+                self._chunks = iter(self._response.stream)  # type: ignore[arg-type]
+        except TRANSPORT_ERRORS as error:
+            return error
+        return Head(self._response.status_code, self._response.headers)
 
-    async def aclose(self) -> None:
-        """End the watch, as an async generator's `aclose` does."""
-        self._flow.close()
+    def pull(self) -> bytes | Exception | None:
+        """Return the next chunk, or None at the end."""
+        if self._lane is not None:
+            self._lane.network.begin(self._timeout)
+        try:
+            return next(self._chunks, None)
+        except TRANSPORT_ERRORS as error:
+            return error
+
+    def close(self) -> None:
+        """Be done with the clip."""
+        if self._response is not None:
+            self._response.close()
+        if self._lane is not None:
+            self._lane.network.close()
+        self._response = self._lane = None
 
 
-async def close(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
-    """Close an answer, and run its iterator to the end: httpx leaves its generators to trio, which warns of each."""
-    await response.aclose()
-    with contextlib.suppress(*TRANSPORT_ERRORS, httpx.StreamError):
-        async for _ in chunks:
-            pass
+def _each_step(limit: float) -> dict[str, float | None]:
+    """Return httpx's time limits for the caller's own client; to queue for one of its connections takes what it takes."""
+    return {"connect": min(limit, 5.0), "read": limit, "write": limit, "pool": None}
 
 
-def advance(flow: Generator[Effect, Answer, object], answer: Answer) -> Effect | None:
-    """Send an answer into a flow, and return its next wish; None at its end."""
-    try:
-        return flow.send(answer)
-    except StopIteration:
+def _until(chunks: Iterable[bytes], ends_at: float) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        if time.monotonic() > ends_at:
+            raise httpx.ReadTimeout("no complete answer in time")
+
+
+class Completed(Iterator[Outcome]):
+    """Outcomes in the order in which tasks finish; leaving the `with` block, or `close`, stops the polling."""
+
+    __module__ = "duomi"
+
+    def __init__(self, driver: Driver, scheduler: Scheduler, on_update: Callable[[Task], object] | None = None) -> None:
+        self._dispatcher = _Dispatcher(driver, scheduler, on_update)
+        # Stop the threads when the iterator is garbage-collected.
+        self._finalizer = weakref.finalize(self, self._dispatcher.stop)
+
+    def __next__(self) -> Outcome:
+        """Return the next outcome; calls `on_update` for what has changed meanwhile."""
+        found = self._dispatcher.next()
+        if found is None:
+            raise StopIteration
+        if isinstance(found, Outcome):
+            return found
+        self.close()
+        raise found
+
+    def close(self) -> None:
+        """Begin no more polls; one that is under way ends by itself, and is ignored."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Dispatcher:
+    """Polls what is due, in threads that take turns at waiting for it."""
+
+    def __init__(self, driver: Driver, scheduler: Scheduler, on_update: Callable[[Task], object] | None) -> None:
+        self._driver = driver
+        self._scheduler = scheduler
+        self._on_update = on_update
+        self._results: deque[Outcome | BaseException] = deque()
+        self._updates: dict[str, Task] = {}
+        self._threads = 0
+        self._free = 0
+        self._started = False
+        self._stopped = False
+        lock = threading.RLock()
+        self._due = threading.Condition(lock)
+        self._arrived = threading.Condition(lock)
+        self._turn = threading.Lock()
+        self._updating = threading.RLock()
+
+    def stop(self) -> None:
+        """Begin no more polls."""
+        with self._due:
+            self._stopped = True
+            self._results.clear()
+            self._updates.clear()
+            self._due.notify_all()
+            self._arrived.notify_all()
+
+    def next(self) -> Outcome | BaseException | None:
+        """Return the next result; None at the end."""
+        with self._due:
+            if not self._started:
+                self._started = True
+                self._start_thread()
+        while True:
+            with self._updating:
+                if (update := self._next_update()) is not None and self._on_update is not None:
+                    self._on_update(update)
+                    continue
+            with self._due:
+                if self._updates:
+                    continue
+                if self._results:
+                    return self._results.popleft()
+                if self._stopped or self._scheduler.is_done:
+                    return None
+                if self._threads:
+                    self._arrived.wait()
+                    continue
+            # No thread is to be had, so the caller's own does the work.
+            if (job := self._next_job(until_result=True)) is not None:
+                self._poll(job)
+
+    def _next_update(self) -> Task | None:
+        with self._due:
+            return self._updates.pop(next(iter(self._updates))) if self._updates else None
+
+    def _start_thread(self) -> None:
+        self._threads += 1
+        self._free += 1
+        try:
+            threading.Thread(target=self._work, name="duomi", daemon=True).start()
+        except RuntimeError:
+            self._threads -= 1
+            self._free -= 1
+
+    def _work(self) -> None:
+        try:
+            while True:
+                with self._turn:
+                    job = self._next_job()
+                if job is None:
+                    return
+                with self._due:
+                    self._free -= 1
+                    if not self._free and self._threads < min(THREADS, self._scheduler.max_in_flight):
+                        self._start_thread()
+                self._poll(job)
+                with self._due:
+                    self._free += 1
+        except BaseException as error:
+            # Whatever it is, it belongs to the caller.
+            self._put(error)
+        finally:
+            with self._due:
+                self._threads -= 1
+                self._arrived.notify_all()
+
+    def _next_job(self, *, until_result: bool = False) -> Job | None:
+        """Wait until a task is due, and return it; None at the end, or if a result came first."""
+        with self._due:
+            while not self._stopped and not (until_result and (self._results or self._updates)):
+                found = self._scheduler.pop()
+                if found is None:
+                    break
+                if isinstance(found, Job):
+                    return found
+                if isinstance(found, Outcome):
+                    self._put(found)
+                else:
+                    self._due.wait(min(found, threading.TIMEOUT_MAX))
         return None
+
+    def _poll(self, job: Job) -> None:
+        answer: Answer = None
+        while True:
+            with self._due:
+                if self._stopped:
+                    return
+                effect = self._scheduler.advance(job, answer)
+                if not isinstance(effect, Send):
+                    if job.changed is not None and self._on_update is not None:
+                        self._updates[job.task_id] = job.changed
+                        self._arrived.notify()
+                    if effect is not None:
+                        self._put(effect)
+                    self._due.notify()
+                    return
+            answer = self._driver.perform(effect)
+
+    def _put(self, result: Outcome | BaseException) -> None:
+        with self._due:
+            if not self._stopped:
+                self._results.append(result)
+                self._arrived.notify()

@@ -1,0 +1,243 @@
+"""What a reply means: a task, or a problem that may pass, or one that does not."""
+
+from __future__ import annotations
+
+import logging
+import math
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+import httpx
+
+from duomi._errors import (
+    BODY_LIMIT,
+    APIConnectionError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    DuomiError,
+    status_error_type,
+)
+from duomi._payload import DOCUMENTED_STATES, decode, find_task, refusal_code, vendor_message, whole_number
+from duomi._task import Task
+
+T = TypeVar("T")
+
+# A gateway between the caller and the vendor may ask for a pause, too.
+TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_TRANSIENT_CODES = frozenset({408, 429})
+_REQUEST_IDS = ("x-request-id", "request-id", "x-trace-id", "cf-ray")
+_STATES_WARNED_OF: Final = 1_000
+
+log = logging.getLogger("duomi")
+_warned: set[str] = set()
+
+
+class BodyTooLargeError(Exception):
+    """The body of a reply is larger than any task can be."""
+
+
+class Reply(NamedTuple):
+    """What one attempt brought: the head, and the body as far as it came; `broken` if it is not complete."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+    broken: Exception | None = None
+
+
+class Problem(NamedTuple):
+    """An attempt without a usable answer: `transient` if the next one may succeed, `not_sent` if nothing left."""
+
+    error: DuomiError
+    transient: bool
+    not_sent: bool = False
+    cause: Exception | None = None
+
+    @property
+    def retry_after(self) -> float | None:
+        """The pause that the server asks for, in seconds."""
+        return self.error.retry_after if isinstance(self.error, APIStatusError) else None
+
+    @property
+    def is_rate_limit(self) -> bool:
+        """Whether the server refused because of too many requests, and so did not process this one."""
+        return isinstance(self.error, APIStatusError) and 429 in {self.error.status_code, self.error.code}
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether the server asks every caller to pause, not only for this request."""
+        if self.retry_after is None or not isinstance(self.error, APIStatusError):
+            return False
+        return not {429, 503}.isdisjoint({self.error.status_code, self.error.code})
+
+    def to_exception(self) -> DuomiError:
+        """Return the error with its cause, ready to be raised."""
+        self.error.__cause__ = self.cause
+        self.error.__suppress_context__ = True
+        return self.error
+
+
+Redact: TypeAlias = Callable[[str], str]
+Read: TypeAlias = Callable[["ReplyParser", Reply], T | Problem]
+
+
+class ReplyParser(NamedTuple):
+    """Parses the replies to one request.
+
+    Attributes:
+        call: the method and path, for messages.
+        redact: takes the key out of a text.
+        host: who should have answered.
+    """
+
+    call: str
+    redact: Redact
+    host: str = "the API"
+
+    def __call__(self, reply: Reply | Exception, read: Read[T]) -> T | Problem:
+        """Return what `read` makes of a reply, or the problem with it."""
+        if isinstance(reply, Exception):
+            return self.of_exception(reply)
+        if not 200 <= reply.status <= 299:
+            return self.of_status(reply, decode(reply.content))
+        if isinstance(reply.broken, BodyTooLargeError):
+            return self.of_body(reply, str(reply.broken), transient=False, cause=reply.broken)
+        if reply.broken is not None:
+            return self.of_exception(reply.broken)._replace(not_sent=False)
+        return read(self, reply)
+
+    def of_exception(self, error: Exception) -> Problem:
+        """Return the problem of an attempt that brought no head."""
+        text = self.redact(next(filter(None, map(str, _causes(error))), type(error).__name__))
+        # A server may send the key back, and then a traceback with the cause would print it.
+        cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
+        if isinstance(error, httpx.TimeoutException | TimeoutError):
+            not_sent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
+            return Problem(
+                APITimeoutError(f"{self.call}: no answer from {self.host} in time: {text}"), True, not_sent, cause
+            )
+        not_sent = isinstance(error, httpx.ConnectError)
+        return Problem(
+            APIConnectionError(f"{self.call}: no answer from {self.host}: {text}"),
+            not is_permanent(error),
+            not_sent,
+            cause,
+        )
+
+    def of_status(self, reply: Reply, payload: object, code: int | None = None) -> Problem:
+        """Return the problem of a refusal, by HTTP status or by an envelope's code."""
+        message = self.redact(vendor_message(payload) or _plain_text(reply))
+        vendor_code = code
+        if code is None and isinstance(payload, Mapping):
+            vendor_code = whole_number(payload.get("code"))
+        status = reply.status if code is None else code
+        said = f"status {reply.status}" + ("" if code is None else f" with code {code}")
+        error = status_error_type(status)(
+            f"{self.call}: {said}" + (f": {message}" if message else ""),
+            reply.status,
+            vendor_code,
+            message,
+            self.shown(reply),
+            next((self.redact(reply.headers[name]) for name in _REQUEST_IDS if name in reply.headers), None),
+            retry_after(reply.headers.get("retry-after")),
+        )
+        return Problem(error, status >= 500 or status in (TRANSIENT_STATUSES if code is None else _TRANSIENT_CODES))
+
+    def of_body(self, reply: Reply, text: str, *, transient: bool = True, cause: Exception | None = None) -> Problem:
+        """Return the problem of a response that is not what was asked for."""
+        content_type = self.redact(reply.headers.get("content-type", ""))
+        kind = content_type or "no content type"
+        error = APIResponseError(
+            f"{self.call}: status {reply.status}, {kind}: {text}", reply.status, content_type, self.shown(reply)
+        )
+        return Problem(error, transient, cause=cause)
+
+    def shown(self, reply: Reply) -> str:
+        """Return the beginning of a body, without the key."""
+        # A key that straddles the cut must not leave its first half behind.
+        head = reply.content[: BODY_LIMIT * 8].decode("utf-8", "replace")
+        return self.redact(head)[:BODY_LIMIT]
+
+
+def read_response(parser: ReplyParser, reply: Reply) -> Reply | Problem:
+    """Read any response: JSON if it says so, and no envelope that refuses."""
+    if "json" not in reply.headers.get("content-type", "") or not reply.content:
+        return reply
+    payload = decode(reply.content)
+    if isinstance(payload, ValueError):
+        return parser.of_body(reply, "not JSON", cause=payload)
+    code = refusal_code(payload)
+    return reply if code is None else parser.of_status(reply, payload, code)
+
+
+def read_task(task_id: str, *, strict: bool) -> Read[Task]:
+    """Return a function that reads a response as a task, whatever its content type."""
+
+    def read(parser: ReplyParser, reply: Reply) -> Task | Problem:
+        payload = decode(reply.content)
+        if isinstance(payload, ValueError):
+            return parser.of_body(reply, "not JSON", cause=payload)
+        code = refusal_code(payload)
+        if code is not None:
+            return parser.of_status(reply, payload, code)
+        if reply.status != 200 or not isinstance(payload, Mapping) or find_task(payload) is None:
+            return parser.of_body(reply, "not a task")
+        task = Task.from_payload(payload, task_id=task_id)
+        log_deviations(task, parser.redact)
+        if strict and task.deviations:
+            return parser.of_body(reply, f"deviates from the contract: {task.deviations[0]}", transient=False)
+        return task
+
+    return read
+
+
+def log_deviations(task: Task, redact: Redact) -> None:
+    """Log an undocumented state once at WARNING, and all other deviations at DEBUG."""
+    value = str((find_task(task.raw) or {})["state"])
+    if value not in DOCUMENTED_STATES and value not in _warned and len(_warned) < _STATES_WARNED_OF:
+        _warned.add(value)
+        log.warning("%s", redact(f"undocumented state {value!r}, treated as {task.state.value!r}"))
+    # To find deviations takes longer than to read the task.
+    if log.isEnabledFor(logging.DEBUG):
+        for line in task.deviations:
+            log.debug("%s", redact(f"task {task.task_id!r} deviates from the contract: {line}"))
+
+
+def is_permanent(error: Exception) -> bool:
+    """Tell whether the next attempt would fail in the same way: an invalid request, host name or certificate."""
+    permanent = ssl.SSLCertVerificationError | UnicodeError
+    invalid = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL
+    return isinstance(error, invalid) or any(isinstance(cause, permanent) for cause in _causes(error))
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Read a Retry-After header as seconds: a number or an HTTP date, 0 if it is past."""
+    text = (value or "").strip()
+    if text.replace(".", "", 1).isdigit() and text.isascii():
+        seconds = float(text)
+        return seconds if seconds < math.inf else None
+    try:
+        moment = parsedate_to_datetime(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    found: set[int] = set()
+    while error is not None and id(error) not in found:
+        found.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _plain_text(reply: Reply) -> str:
+    """Return a short body in plain text, which is a message too."""
+    if not reply.headers.get("content-type", "").startswith("text/plain"):
+        return ""
+    return " ".join(reply.content[:200].decode("utf-8", "replace").split())

@@ -1,0 +1,89 @@
+"""What the sync and the async driver share."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Generator
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from duomi._config import HEADERS, Settings
+from duomi._core.reply import BodyTooLargeError, Problem
+from duomi._core.request import Answer, Requests, Runtime, Sleep
+from duomi._errors import ConfigurationError
+from duomi._io.lanes import Lanes
+
+T = TypeVar("T")
+EffectT = TypeVar("EffectT")
+
+RUNTIME: Final = Runtime(time.monotonic, random.random)
+# A UnicodeError is what Python's resolver makes of an impossible host name.
+TRANSPORT_ERRORS: Final = (httpx.RequestError, httpx.InvalidURL, TimeoutError, UnicodeError, BodyTooLargeError)
+
+log = logging.getLogger("duomi")
+
+
+class BaseDriver:
+    """The settings of a client, its lanes, and the flows of its calls."""
+
+    lanes: Lanes[Any]
+
+    def __init__(self, settings: Settings, http_client: httpx.Client | httpx.AsyncClient | None) -> None:
+        self.settings = settings
+        self.http_client = http_client
+        self.requests = Requests(settings, _headers(settings, http_client), RUNTIME)
+
+    def ensure_open(self) -> None:
+        """Refuse to work after the client was closed, or while the caller's `http_client` is.
+
+        Raises:
+            ConfigurationError: it is so.
+        """
+        self.lanes.ensure_open()
+        if self.http_client is not None and self.http_client.is_closed:
+            raise ConfigurationError("the http_client is closed")
+
+    def closed_during_call(self, error: Exception | None) -> ConfigurationError | None:
+        """Return what a failure means if another thread or task has closed the client meanwhile."""
+        if self.lanes.is_closed or (self.http_client is not None and self.http_client.is_closed):
+            closed = ConfigurationError("the client was closed during a call")
+            closed.__cause__ = error
+            return closed
+        return None
+
+
+def _headers(settings: Settings, http_client: httpx.Client | httpx.AsyncClient | None) -> httpx.Headers:
+    """Return the headers of every request: those that the caller's client was given, or else ours."""
+    headers = httpx.Headers({"host": httpx.URL(settings.base_url).netloc.decode("ascii")} | HEADERS)
+    if http_client is not None:
+        plain = httpx.Client(transport=httpx.MockTransport(_unreachable)).headers
+        headers.update([(name, value) for name, value in http_client.headers.multi_items() if plain.get(name) != value])
+        headers["accept-encoding"] = HEADERS["accept-encoding"]
+    return headers
+
+
+def _unreachable(_request: httpx.Request) -> httpx.Response:
+    raise RuntimeError("this client only shows httpx's own headers")
+
+
+def unwrap(answer: T | Problem) -> T:
+    """Return an answer, or raise the error of a problem."""
+    if isinstance(answer, Problem):
+        raise answer.to_exception()
+    return answer
+
+
+def advance(flow: Generator[EffectT, Answer, object], answer: Answer) -> EffectT | None:
+    """Send a result into a flow, and return its next effect; None at its end."""
+    try:
+        return flow.send(answer)
+    except StopIteration:
+        return None
+
+
+def log_sleep(effect: Sleep) -> None:
+    """Log why a process is waiting."""
+    log.debug("sleeping %.1f s (%s)", effect.seconds, effect.reason)
