@@ -70,11 +70,13 @@ class APIKeyAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Sign a request of the caller's own client for the time of the attempt, so that no error carries the key."""
+        unsigned = request.headers
+        request.headers = httpx.Headers(unsigned)
         request.headers["Authorization"] = self.__key
         try:
             yield request
         finally:
-            del request.headers["Authorization"]
+            request.headers = unsigned
 
     def redact(self, text: str) -> str:
         """Replace the key in a text that a server or a library wrote."""

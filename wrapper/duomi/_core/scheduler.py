@@ -36,7 +36,7 @@ class Job:
     state: PollState
     last: Task | None = None
     changed: Task | None = None
-    started_at: float = 0.0
+    started_at: float = -math.inf
     flow: RequestFlow[Task] | None = None
 
     @property
@@ -68,8 +68,11 @@ class Scheduler:
         state = PollState(began)
         self._heap: list[tuple[float, int, Job]] = [(began, n, Job(each, state)) for n, each in enumerate(pollers)]
         self._pushed = len(pollers)
-        self._began = began
         self._ends_at = began + (pollers[0].timeout if pollers else 0.0)
+        self._final_polls_at = began + (pollers[0].last_poll_at if pollers else 0.0)
+        self._popped_at = began
+        # With no time at all each task is polled once, as `wait` does.
+        self._resumed_at = began if self._ends_at == began else -math.inf
         self.max_in_flight = max_in_flight
         self._allowed = max_in_flight
         self._in_flight = 0
@@ -89,13 +92,16 @@ class Scheduler:
         if not self._heap:
             return math.inf if self._in_flight else None
         now = self._runtime.clock()
-        # With no time at all each task is polled once, as `wait` does.
-        over = now >= self._ends_at and (self._ends_at > self._began or self._heap[0][2].started_at > 0.0)
+        if self._popped_at < self._final_polls_at and now >= self._ends_at > self._popped_at:
+            # The process was suspended past the deadline; meanwhile the tasks may have finished.
+            self._resumed_at = now
+        self._popped_at = now
+        over = now >= self._ends_at and self._heap[0][2].started_at >= self._resumed_at
         if self._refusal is not None or over:
             _, _, job = heapq.heappop(self._heap)
             return Outcome(job.poller.task_id, job.last, self._refusal or job.poller.expired(job.last))
         due = max(self._heap[0][0], self._paused_until)
-        if due > now:
+        if now < due and now < self._ends_at:
             return min(due, self._ends_at) - now
         if self._in_flight >= self._allowed:
             return math.inf

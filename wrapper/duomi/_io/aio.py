@@ -90,9 +90,11 @@ class AsyncDriver(BaseDriver):
         body = Body()
         broken: Exception | None = None
         try:
-            with anyio.fail_after(effect.limit):
+            with anyio.CancelScope(deadline=anyio.current_time() + effect.limit) as scope:
                 response = await lane.handle_async_request(effect.request)
                 await self._read(response, aiter(response.stream), body)  # type: ignore[arg-type]
+            if scope.cancelled_caught:
+                broken = TimeoutError()
         except TRANSPORT_ERRORS as error:
             broken = error
         finally:
@@ -128,8 +130,10 @@ class AsyncDriver(BaseDriver):
             async for chunk in chunks:
                 body.add(chunk)
             body.finish()
-        finally:
+        except BaseException:
             await close(response, chunks)
+            raise
+        await response.aclose()
 
     def _reply(self, response: httpx.Response | None, body: Body, broken: Exception | None) -> Reply | Exception:
         if response is None:
