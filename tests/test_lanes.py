@@ -350,7 +350,7 @@ def test_a_process_that_was_suspended_past_the_deadline_polls_once_more(way: str
         process.stdout.readline()
         os.kill(process.pid, signal.SIGSTOP)
         finished.set()
-        time.sleep(2.0)  # the deadline itself
+        time.sleep(2.5)  # past the deadline
         os.kill(process.pid, signal.SIGCONT)
         shown = process.communicate(timeout=60)[0].splitlines()[-1]
 

@@ -19,7 +19,8 @@ from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledErro
 FINAL_POLL_MARGIN: Final = 0.4
 EMPTY_PAUSES: Final = (1.0, 3.0, 6.0)
 _GRACE: Final = 0.1
-_SUSPENDED: Final = 1.0
+SUSPENDED: Final = 0.5
+_LATE_POLL: Final = 5.0
 _HISTORY_LAST: Final = 7
 _STATE_KEPT: Final = 40
 
@@ -123,8 +124,8 @@ class Poller(NamedTuple):
     def time_limit(self, state: PollState, now: float) -> TimeLimit:
         """Return how long a poll that begins now may be tried again, and when it must be over."""
         if now - state.began >= self.timeout > 0:
-            # The process was suspended past the deadline: one attempt, with all the time of an attempt.
-            return TimeLimit(now, math.inf)
+            # The process was suspended past the deadline: one attempt more.
+            return TimeLimit(now, now + _LATE_POLL)
         begins_by = self.last_poll_at
         if state.history:
             outage_since = now - state.began if state.outage_since is None else state.outage_since
@@ -140,7 +141,7 @@ class Poller(NamedTuple):
     def step(self, state: PollState, poll: Poll, last: Task | None, jitter: float) -> tuple[PollState, Decision]:
         """Decide what follows one poll; `last` is the last task that was seen before it, `jitter` is 0 to 1."""
         at = poll.ended_at - state.began
-        if self._was_suspended(state, poll):
+        if self.was_suspended(state, poll):
             return state, PollAgain(0.0)
         if isinstance(poll.result, Problem):
             return self._after_problem(state, poll, poll.result, last, jitter)
@@ -160,12 +161,12 @@ class Poller(NamedTuple):
             return state, Failure(TaskStalledError(f"{text}; {_resume(self.task_id)}", self.task_id, dict(task.raw)))
         return state, self._again(at, min(self._delay(state, jitter), stall))
 
-    def _was_suspended(self, state: PollState, poll: Poll) -> bool:
+    def was_suspended(self, state: PollState, poll: Poll) -> bool:
         """Tell whether the process slept past the deadline during a poll, so that its result is old."""
         if isinstance(poll.result, Task) and poll.result.is_finished:
             return False
         began_in_time = poll.started_at - state.began < self.last_poll_at
-        return began_in_time and poll.ended_at - state.began > self.timeout + _SUSPENDED > _SUSPENDED
+        return began_in_time and poll.ended_at - state.began > self.timeout + SUSPENDED > SUSPENDED
 
     def _after_problem(
         self, state: PollState, poll: Poll, problem: Problem, last: Task | None, jitter: float

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from duomi._core.poll import Failure, Poll, PollAgain, Poller, PollState, is_changed, raise_if_failed
+from duomi._core.poll import SUSPENDED, Failure, Poll, PollAgain, Poller, PollState, is_changed, raise_if_failed
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, RequestFlow, Runtime, Send, Sleep, TimeLimit
 from duomi._errors import AuthenticationError, DuomiError
@@ -69,8 +69,7 @@ class Scheduler:
         self._heap: list[tuple[float, int, Job]] = [(began, n, Job(each, state)) for n, each in enumerate(pollers)]
         self._pushed = len(pollers)
         self._ends_at = began + (pollers[0].timeout if pollers else 0.0)
-        self._final_polls_at = began + (pollers[0].last_poll_at if pollers else 0.0)
-        self._popped_at = began
+        self._expected_by = math.inf
         # With no time at all each task is polled once, as `wait` does.
         self._resumed_at = began if self._ends_at == began else -math.inf
         self.max_in_flight = max_in_flight
@@ -92,17 +91,18 @@ class Scheduler:
         if not self._heap:
             return math.inf if self._in_flight else None
         now = self._runtime.clock()
-        if self._popped_at < self._final_polls_at and now >= self._ends_at > self._popped_at:
+        if now >= self._ends_at and now > self._expected_by + SUSPENDED:
             # The process was suspended past the deadline; meanwhile the tasks may have finished.
             self._resumed_at = now
-        self._popped_at = now
+        self._expected_by = math.inf
         over = now >= self._ends_at and self._heap[0][2].started_at >= self._resumed_at
         if self._refusal is not None or over:
             _, _, job = heapq.heappop(self._heap)
             return Outcome(job.poller.task_id, job.last, self._refusal or job.poller.expired(job.last))
         due = max(self._heap[0][0], self._paused_until)
         if now < due and now < self._ends_at:
-            return min(due, self._ends_at) - now
+            self._expected_by = min(due, self._ends_at)
+            return self._expected_by - now
         if self._in_flight >= self._allowed:
             return math.inf
         self._in_flight += 1
@@ -129,6 +129,8 @@ class Scheduler:
 
     def _after_poll(self, job: Job, result: Task | Problem) -> Outcome | None:
         poll = Poll(job.started_at, self._runtime.clock(), result)
+        if job.poller.was_suspended(job.state, poll):
+            self._resumed_at = poll.ended_at
         job.state, decision = job.poller.step(job.state, poll, job.last, self._runtime.jitter())
         if isinstance(result, Task):
             if job.last is None or is_changed(result, job.last):
