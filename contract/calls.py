@@ -28,7 +28,7 @@ from contract.document import ContractError
 BASE = "https://contract.invalid"
 TIMEOUT = 12.5
 FUNCTIONS = ("sync_detailed", "sync", "asyncio_detailed", "asyncio")
-NASTY = ("a/b?c#d", "a b", "%2F", "é", "a&b=c", "a;b", "a:b@c", "~a+b,c", " A ")
+TRICKY_VALUES = ("a/b?c#d", "a b", "%2F", "é", "a&b=c", "a;b", "a:b@c", "~a+b,c", " A ")
 REGISTERED = tuple(status.value for status in HTTPStatus if status >= 200)
 
 

@@ -62,7 +62,7 @@ def _expected(document: dict[str, Any]) -> Facts:
     facts.add("client", "", "", "document", **{"is": "client"}, options=expected_client_options())
     for path, method, operation in operations(document):
         name = f"{method.upper()} {path}"
-        facts.add(name, "", "", "operation", twins=[], undocumented=[], own_ways=[], body="as given")
+        facts.add(name, "", "", "operation", sync_async_mismatches=[], undocumented=[], own_ways=[], body="as given")
         facts.add(name, "", "", "operation", functions=_functions(document, operation))
         for parameter, _ in parameters(document, path, operation, ""):
             place = f"{name} {parameter['in']} parameter {parameter['name']}"

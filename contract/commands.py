@@ -4,16 +4,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from contract import generation
+from contract import generate as generation
 from contract.check import check
+from contract.diff import EXIT_CODES, changes, worst
 from contract.document import ContractError, read_valid
 from contract.facts import of_document
-from contract.generation import load_named
+from contract.generate import load_named
 from contract.overlay import unnamed
 from contract.pages import merge
-from contract.refusals import missing_labels, refuse
 from contract.report import print_report
-from contract.verdict import EXIT_CODES, changes, worst
+from contract.validate import missing_labels, validate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def _generate(arguments: argparse.Namespace) -> int:
     generation.check_tools(ROOT)
     package = ROOT / "generated" / generation.PACKAGE
-    with generation.transaction(ROOT) as scratch:
+    with generation.scratch_folder(ROOT) as scratch:
         new = scratch / generation.PACKAGE
         if arguments.pages:
             _import(arguments, scratch, new, package)
@@ -33,8 +33,7 @@ def _generate(arguments: argparse.Namespace) -> int:
                 print(line)
             return 1 if lines else 0
         if lines:
-            with generation.replaced([(new, package)], scratch):
-                pass
+            generation.move_in(new, package)
     return 0
 
 
@@ -43,20 +42,20 @@ def _import(arguments: argparse.Namespace, scratch: Path, new: Path, package: Pa
     imported = scratch / "openapi.yaml"
     imported.write_text(merge(current, arguments.pages, only=arguments.only), encoding="utf-8", newline="\n")
     document, _ = read_valid(imported)
-    refuse(document, str(arguments.pages[0]) if len(arguments.pages) == 1 else "the merged pages")
+    validate(document, str(arguments.pages[0]) if len(arguments.pages) == 1 else "the merged pages")
     names = [*missing_labels(document), *unnamed(load_named(ROOT, imported))]
     before = of_document(read_valid(current)[0]) if current.exists() else of_document({})
-    print_report(changes(before, of_document(document)), more=names)
-    sys.stdout.flush()
     generation.generate(ROOT, imported, new)
-    with generation.replaced([(imported, current), (new, package)], scratch):
-        generation.prove(ROOT)
+    generation.verify(ROOT, imported, scratch)
+    print_report(changes(before, of_document(document)), more=names)
+    generation.move_in(imported, current)
+    generation.move_in(new, package)
 
 
 def _check(arguments: argparse.Namespace) -> int:
     lines = list(check(load_named(ROOT, arguments.spec), arguments.generated))
-    # What it does is what the contract says; what no call of ours shows is told by its bytes.
-    lines = lines or list(generation.unlike(ROOT, arguments.spec, arguments.generated / generation.PACKAGE))
+    # What no call of ours shows is found by the comparison of bytes.
+    lines = lines or list(generation.stale_files(ROOT, arguments.spec, arguments.generated / generation.PACKAGE))
     for line in lines:
         print(line)
     return 1 if lines else 0

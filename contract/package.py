@@ -21,8 +21,8 @@ import httpx
 from contract.calls import (
     BASE,
     FUNCTIONS,
-    NASTY,
     REGISTERED,
+    TRICKY_VALUES,
     Capture,
     Operation,
     Raised,
@@ -110,11 +110,20 @@ class _Reader:
         name = f"{method.upper()} {path}"
         self.facts.add(name, "", "", "operation", **{"is": "operation"})
         given = self._parameters(name, path, node)
-        twins: list[str] = []
-        parsed = self._responses(name, node, given, twins)
+        sync_async_mismatches: list[str] = []
+        parsed = self._responses(name, node, given, sync_async_mismatches)
         functions = [function for function in FUNCTIONS if hasattr(self.operation.module, function)]
         ways = list(self.operation.own_ways(given))
-        self.facts.add(name, "", "", "operation", twins=twins, undocumented=parsed, functions=functions, own_ways=ways)
+        self.facts.add(
+            name,
+            "",
+            "",
+            "operation",
+            sync_async_mismatches=sync_async_mismatches,
+            undocumented=parsed,
+            functions=functions,
+            own_ways=ways,
+        )
 
     def _parameters(self, name: str, path: str, node: dict[str, Any]) -> dict[str, Any]:
         left = dict(self.operation.parameters)
@@ -155,13 +164,13 @@ class _Reader:
         return "as given" if json.loads(sent["body"]) == value and kind == media else f"{kind}: {sent['body']!r}"
 
     def _sent(self, python: str, parameter: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-        """Return where a parameter's value ends up, for plain values and for nasty ones."""
+        """Return where a parameter's value ends up, for plain values and for tricky ones."""
         schema, _, _ = simplify(self.document, parameter.get("schema", {}), "")
         hint = self.operation.hints[python]
         texts = type_of(schema) == "string" and str in members_of(hint)
-        nasty: tuple[Any, ...] = NASTY if parameter["in"] == "path" else ("a/b?c#d", "a&b=c")
+        tricky: tuple[Any, ...] = TRICKY_VALUES if parameter["in"] == "path" else ("a/b?c#d", "a&b=c")
         second = pythonic(example(self.document, schema, 2, parameter["name"]), hint)
-        values: tuple[Any, ...] = nasty if texts else (second,)
+        values: tuple[Any, ...] = tricky if texts else (second,)
         places: set[str] = set()
         for value in values:
             base, sent = self.operation.request(given), self.operation.request({**given, python: value})
@@ -179,7 +188,9 @@ class _Reader:
                 places |= set() if values_sent == [shown] or isinstance(value, list) else {f"query has {values_sent}"}
         return sorted(places)
 
-    def _responses(self, name: str, node: dict[str, Any], given: Mapping[str, Any], twins: list[str]) -> list[int]:
+    def _responses(
+        self, name: str, node: dict[str, Any], given: Mapping[str, Any], sync_async_mismatches: list[str]
+    ) -> list[int]:
         documented = {code for status in node.get("responses", {}) for code in _codes(str(status))}
         undocumented = [code for code in REGISTERED if code not in documented]
         sample: tuple[bytes, str] = (b"{}", "application/json")
@@ -194,7 +205,7 @@ class _Reader:
             value = example(self.document, content["schema"])
             body = httpx.Response(200, json=value).content
             sample = (body, media)
-            results = [self._all(Capture(code, body, media), given, twins) for code in codes[:3]]
+            results = [self._all(Capture(code, body, media), given, sync_async_mismatches) for code in codes[:3]]
             if any(result is None for result in results):
                 continue
             failed = next((result for result in results if isinstance(result, Raised)), None)
@@ -204,21 +215,25 @@ class _Reader:
             self.facts.add(inner, f"{place} {media}", "", "response", **{"is": "body"}, decodes=failed or "well")
             hint = self._body_hint(codes[0], body, media, given) if failed is None else self._promised()
             Values(self.document, self.package, self.facts).add(inner, f"{place} {media}", content["schema"], hint)
-        return [] if "default" in node.get("responses", {}) else self._undocumented(undocumented, sample, given, twins)
+        return (
+            []
+            if "default" in node.get("responses", {})
+            else self._undocumented(undocumented, sample, given, sync_async_mismatches)
+        )
 
     def _undocumented(
-        self, codes: list[int], sample: tuple[bytes, str], given: Mapping[str, Any], twins: list[str]
+        self, codes: list[int], sample: tuple[bytes, str], given: Mapping[str, Any], sync_async_mismatches: list[str]
     ) -> list[int]:
         """Return the statuses that are parsed although the contract does not list them."""
         parsed = [code for code in codes if self._parsed(Capture(code, *sample), given) is not None]
         stranger = Capture(next(code for code in codes if code >= 418), *sample)
-        self._all(stranger, given, twins)
-        raised = self._all(stranger, given, twins, raise_on_unexpected_status=True)
+        self._all(stranger, given, sync_async_mismatches)
+        raised = self._all(stranger, given, sync_async_mismatches, raise_on_unexpected_status=True)
         if not str(raised).startswith("UnexpectedStatus"):
-            twins.append("an unexpected status is not raised where that is asked for")
+            sync_async_mismatches.append("an unexpected status is not raised where that is asked for")
         parsed_async = asyncio.run(self._parsed_async(codes, sample, given))
         if parsed_async != parsed:
-            twins.append(f"asyncio also parses {sorted(set(parsed_async) ^ set(parsed))[:5]}")
+            sync_async_mismatches.append(f"asyncio also parses {sorted(set(parsed_async) ^ set(parsed))[:5]}")
         return parsed
 
     def _promised(self) -> Any:
@@ -248,14 +263,14 @@ class _Reader:
             parsed += [code] if result is not None else []
         return parsed
 
-    def _all(self, capture: Capture, given: Mapping[str, Any], twins: list[str], **options: Any) -> Any:
+    def _all(self, capture: Capture, given: Mapping[str, Any], sync_async_mismatches: list[str], **options: Any) -> Any:
         """Call all four functions; note where one differs from `sync_detailed`, and return what that gives."""
         first = self.operation.outcome("sync_detailed", capture, given, **options)
         for function in FUNCTIONS[1:]:
             if hasattr(self.operation.module, function):
                 other = self.operation.outcome(function, capture, given, **options)
                 if other != first:
-                    twins.append(f"{function} differs under status {capture.status}")
+                    sync_async_mismatches.append(f"{function} differs under status {capture.status}")
         return first[1]
 
 

@@ -9,7 +9,7 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
-from contract.verdict import BUMPS, Change, worst
+from contract.diff import BUMPS, Change, worst
 
 _STYLES = {"BREAK": "bold red", "REVIEW": "yellow", "NOTE": "dim"}
 

@@ -20,15 +20,16 @@ from checkout import generate as run
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError
 
-from contract import commands, generation
+from contract import commands
 from contract import document as documents
+from contract import generate as generation
 from contract.document import ContractError
 from contract.example import example
 from contract.facts import of_document
 from contract.names import Names, names
 from contract.overlay import named
 from contract.pages import merge
-from contract.refusals import refuse
+from contract.validate import validate
 from contract.written import answers
 
 PAGE = (Path(__file__).parent / "query-task.md").read_text(encoding="utf-8")
@@ -299,7 +300,7 @@ def test_what_would_be_lost_or_run_is_refused(
     path = page(checkout.parent, edit)
     monkeypatch.setattr(commands, "ROOT", checkout)
     monkeypatch.setattr(generation, "check_tools", lambda _root: None)  # which takes longer than all the rest
-    monkeypatch.setattr(generation, "prove", lambda _root: pytest.fail("the package was accepted"))
+    monkeypatch.setattr(generation, "verify", lambda *_: pytest.fail("the package was accepted"))
     before = tree(checkout)
 
     code = commands.run(["generate", "--from", str(path), "--only"])
@@ -325,33 +326,41 @@ def test_what_is_no_page_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.slow
-def test_a_check_that_fails_takes_all_back(
+def test_nothing_is_touched_before_the_proof(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the contract check finds a lie, openapi.yaml and generated/ are what they were."""
+    """If the contract check finds a difference, openapi.yaml and generated/ were not touched, and nothing was reported."""
 
-    def fail(_root: Path) -> None:
-        assert (checkout / "generated/duomi_api/api/videos/post_v1_credit_account.py").is_file()
-        raise ContractError("contract check: a lie")
+    def fail(_root: Path, _spec: Path, generated: Path) -> None:
+        assert (generated / "duomi_api/api/videos/post_v1_credit_account.py").is_file()
+        raise ContractError("contract check: a difference")
 
     monkeypatch.setattr(commands, "ROOT", checkout)
-    monkeypatch.setattr(generation, "prove", fail)
+    monkeypatch.setattr(generation, "verify", fail)
     before = tree(checkout)
 
     code = commands.run(["generate", "--from", str(page(checkout.parent, credit))])
 
-    assert (code, capsys.readouterr().err) == (1, "contract check: a lie\n")
+    shown = capsys.readouterr()
+    assert (code, shown.out, shown.err) == (1, "", "contract check: a difference\n")
     assert tree(checkout) == before
 
 
-def test_the_proof_is_the_contract_check(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the check says of a package that lies is the cause that the maintainer reads."""
-    monkeypatch.setenv("PYTHONPATH", str(checkout))
+def test_the_proof_is_the_contract_check(checkout: Path) -> None:
+    """What the check says of a wrong package is the cause that the maintainer reads."""
     target = checkout / "generated/duomi_api/models/task_state.py"
     target.write_text(target.read_text(encoding="utf-8").replace("已成功", "成功"), encoding="utf-8")
 
     with pytest.raises(ContractError, match="labels"):
-        generation.prove(checkout)
+        generation.verify(ROOT, ROOT / "openapi.yaml", checkout / "generated")
+
+
+def test_what_a_killed_run_left_is_removed(checkout: Path) -> None:
+    """A run that was killed leaves a scratch folder, and the next run removes it."""
+    (checkout / ".generate-killed").mkdir()
+
+    assert run(checkout).returncode == 0
+    assert not list(checkout.glob(".generate-*"))
 
 
 @pytest.mark.slow
@@ -460,7 +469,7 @@ def test_what_no_validator_finds_is_refused() -> None:
         (lambda d: task(d)["responses"]["200"]["content"]["application/json"].update(schema={}), "has no type"),
     ):
         with pytest.raises(ContractError, match=re.escape(said)):
-            refuse(edited(edit))
+            validate(edited(edit))
 
 
 def test_references_are_followed_to_their_end() -> None:
@@ -547,20 +556,6 @@ def test_a_generator_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.
 
     with pytest.raises(ContractError, match="openapi-python-client: it broke"):
         generation.generate(ROOT, ROOT / "openapi.yaml", tmp_path / "out")
-
-
-def test_a_swap_that_fails_is_taken_back(tmp_path: Path) -> None:
-    """What was there is there again, and what was not is gone."""
-    (tmp_path / "scratch").mkdir()
-    for name, text in (("new", "new"), ("more", "more"), ("old", "old")):
-        (tmp_path / name).write_text(text)
-    pairs = [(tmp_path / "new", tmp_path / "old"), (tmp_path / "more", tmp_path / "deep/made")]
-
-    with pytest.raises(ZeroDivisionError), generation.replaced(pairs, tmp_path / "scratch"):
-        raise ZeroDivisionError
-
-    assert (tmp_path / "old").read_text() == "old"
-    assert not (tmp_path / "deep/made").exists()
 
 
 def test_only_goes_with_from(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,9 @@
-"""openapi.yaml + overlay.yaml -> generated/, as a transaction."""
+"""openapi.yaml + overlay.yaml -> a package in a scratch folder, which moves in when it is proved."""
 
 import ast
 import difflib
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,7 +21,7 @@ from contract import document as documents
 from contract.document import ContractError
 from contract.names import Names, names
 from contract.overlay import named
-from contract.refusals import refuse
+from contract.validate import validate
 from contract.written import written
 
 PACKAGE = "duomi_api"
@@ -57,7 +58,7 @@ def load_named(root: Path, spec: Path) -> dict[str, Any]:
 def generate(root: Path, spec: Path, target: Path) -> None:
     """Write the package that the contract describes to `target`, a folder that is not there yet."""
     contract = load_named(root, spec)
-    refuse(contract)
+    validate(contract)
     expected = names(contract, root / "generator.yaml")
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "openapi.json"
@@ -79,7 +80,7 @@ def generate(root: Path, spec: Path, target: Path) -> None:
     _account_for(expected, target)
 
 
-def unlike(root: Path, spec: Path, package: Path) -> Iterator[str]:
+def stale_files(root: Path, spec: Path, package: Path) -> Iterator[str]:
     """Yield a line for each file of a package that is not what the generator makes of a contract."""
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / PACKAGE
@@ -98,10 +99,13 @@ def unlike(root: Path, spec: Path, package: Path) -> Iterator[str]:
                 yield f"{name}:{at + 1}: the generator writes {lines[0]!r}, the package has {lines[1]!r}"
 
 
-def prove(root: Path) -> None:
-    """Run the contract check on what now stands in generated/, in a process of its own."""
-    command = [sys.executable, "-P", "-m", "contract", "check"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def verify(root: Path, spec: Path, generated: Path) -> None:
+    """Run the contract check on a package, in a process of its own."""
+    command = [sys.executable, "-P", "-m", "contract", "check", "--spec", str(spec), "--generated", str(generated)]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode != 0:
         said = (done.stdout or done.stderr).strip().splitlines() or ["no reason"]
         raise ContractError(f"contract check: {said[-1] if not done.stdout else said[0]}")
@@ -201,7 +205,7 @@ def _text(path: Path) -> str | None:
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Make a signal a ContractError meanwhile."""
+    """Make a signal a ContractError meanwhile: nothing in the tree is touched before the proof."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise ContractError(f"interrupted by {signal.Signals(number).name}")
@@ -215,52 +219,20 @@ def interruptible() -> Generator[None]:
 
 
 @contextmanager
-def transaction(root: Path) -> Generator[Path]:
-    """Hand out a scratch folder on the tree's own disk, removed in the end."""
+def scratch_folder(root: Path) -> Generator[Path]:
+    """Hand out a scratch folder on the tree's own disk, removed in the end; what a killed run left goes, too."""
+    for left in root.glob(".generate-*"):
+        shutil.rmtree(left, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=".generate-", dir=root))
     try:
         yield scratch
     finally:
-        _come_too_late()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-@contextmanager
-def replaced(pairs: list[tuple[Path, Path]], scratch: Path) -> Generator[None]:
-    """Move each new file or folder to its place; where the body fails, everything is moved back."""
-    moved: list[tuple[Path, Path | None]] = []
-    try:
-        with _signals_wait():
-            for number, (new, place) in enumerate(pairs):
-                kept = scratch / f"kept-{number}" if place.exists() else None
-                place.parent.mkdir(parents=True, exist_ok=True)
-                if kept is not None:
-                    place.replace(kept)
-                moved.append((place, kept))
-                new.replace(place)
-        yield
-        _come_too_late()
-    except BaseException:
-        with _signals_wait():
-            for place, kept in reversed(moved):
-                if place.is_dir():
-                    shutil.rmtree(place)
-                else:
-                    place.unlink(missing_ok=True)
-                if kept is not None:
-                    kept.replace(place)
-        raise
-
-
-def _come_too_late() -> None:
-    for number in INTERRUPTS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-@contextmanager
-def _signals_wait() -> Generator[None]:
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+def move_in(new: Path, place: Path) -> None:
+    """Put a file or a folder in its place; what stood there moves into the scratch folder."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir():
+        place.replace(new.with_name(f"{new.name}-before"))
+    new.replace(place)

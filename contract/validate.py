@@ -15,7 +15,7 @@ _ONE_LINE = ("const", "default", "name", "operationId", "summary", "tags", "titl
 _BREAKS = frozenset({"Cc", "Zl", "Zp"})
 
 
-def refuse(document: dict[str, Any], name: str = "openapi.yaml") -> None:
+def validate(document: dict[str, Any], name: str = "openapi.yaml") -> None:
     """Refuse a contract that would not come out whole.
 
     Raises:
