@@ -45,9 +45,3 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
-
-
-def verdict(figure: float, must: float, aim: float, *, at_least: bool = False) -> str:
-    """Say whether a figure keeps what it must, and what it aims at."""
-    kept = (figure >= must, figure >= aim) if at_least else (figure <= must, figure <= aim)
-    return "aim" if kept[1] else "kept" if kept[0] else "MISSED"

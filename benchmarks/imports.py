@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from figures import ratio, table, verdict
+from figures import ratio, table
 
 STATEMENTS = [
     "import httpx, attrs",
@@ -43,8 +43,8 @@ def main() -> None:
     figure = ratio(ours, base)
     print(
         table(
-            ["figure", "measured", "must", ""],
-            [["`import duomi` over `import httpx, attrs`", figure, "<= 1.25", verdict(figure, 1.25, 1.12)]],
+            ["figure", "measured"],
+            [["`import duomi` over `import httpx, attrs`", figure]],
         )
     )
 

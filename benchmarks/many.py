@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from duomi import AsyncDuomi, Observation, Polling
-from figures import fresh, table, verdict
+from figures import fresh, table
 from server import served
 
 PATH = "/v1/videos/done/"
@@ -140,11 +140,11 @@ def main() -> None:
     growth = many[50_000]["cpu"] / many[1_000]["cpu"]
     held = (lot - few) / 4_000 / 1_000
     print()
-    print(table(["figure", "measured", "must", ""], [
-        ["`as_completed` at 10,000 tasks over eight plain loops, looks per second", fastest, ">= 0.85", verdict(fastest, 0.85, 1.10, at_least=True)],
-        ["looks per second where answers take 100 ms, over the limit of 640", slow[ours]["rate"] / 640, ">= 0.85", verdict(slow[ours]["rate"] / 640, 0.85, 0.95, at_least=True)],
-        ["CPU a look at 50,000 tasks over at 1,000", growth, "<= 1.30", verdict(growth, 1.30, 1.10)],
-        ["kB a waiting task, after nine looks at each", held, "<= 6", verdict(held, 6, 3)],
+    print(table(["figure", "measured"], [
+        ["`as_completed` at 10,000 tasks over eight plain loops, looks per second", fastest],
+        ["looks per second where answers take 100 ms, over the limit of 640", slow[ours]["rate"] / 640],
+        ["CPU a look at 50,000 tasks over at 1,000", growth],
+        ["kB a waiting task, after nine looks at each", held],
     ]))  # fmt: skip
     if given.plot:
         _plot(many, given.plot)

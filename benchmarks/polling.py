@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from duomi import Observation, Polling
-from figures import table, verdict
+from figures import table
 from traces import KINDS, Trace, traces
 
 Delay = Callable[[Sequence[Observation], random.Random], float]
@@ -105,11 +105,12 @@ def main() -> None:
                 [[kind, ours[kind].polls / base[kind].polls, ours[kind].mean, base[kind].mean, max(ours[kind].late)] for kind in KINDS]))  # fmt: skip
     against = ours["all"].polls / base["all"].polls
     against_other = ours["all"].polls / other["all"].polls
-    punctual = ours["all"].mean <= base["all"].mean and max(ours["all"].late) <= 60
     print()
-    print(table(["figure", "measured", "must", ""], [
-        ["requests over a fixed 5 s poller, at no more mean delay and a worst of 60 s", against, "<= 0.50", verdict(against, 0.50, 0.40) if punctual else "MISSED"],
-        ["requests over a 6 s +- 1.5 s poller", against_other, "<= 0.58", verdict(against_other, 0.58, 0.50)],
+    print(table(["figure", "measured"], [
+        ["requests over a fixed 5 s poller", against],
+        ["mean delay over that of a fixed 5 s poller", ours["all"].mean / base["all"].mean],
+        ["worst delay, s", max(ours["all"].late)],
+        ["requests over a 6 s +- 1.5 s poller", against_other],
     ]))  # fmt: skip
     if given.plot:
         _plot(found, given.plot)
