@@ -80,14 +80,14 @@ class Duomi:
     Args:
         api_key: the key; `None` means the environment variable `DUOMI_API_KEY`.
         base_url: where the API is; `None` means `DUOMI_BASE_URL`, else the contract's server.
-        timeout: seconds for one attempt as a whole, body included; connecting gets at most 5 of them. It is checked
-            between two reads, so a head that drips, name resolution and your own `http_client` are bounded per read.
-        retry: how one call is asked again.
-        polling: how a wait looks at its task.
+        timeout: seconds for one attempt as a whole, body included; connecting gets at most 5 of them. Name
+            resolution, TLS inside an https proxy and your own `http_client` are the exceptions.
+        retry: how one call is tried again.
+        polling: how a wait polls its task.
         strict: whether an answer that deviates from the contract is an `APIResponseError`.
-        allow_insecure: whether the key may travel in the clear, over http:// to another machine.
+        allow_insecure: whether the key may travel unencrypted, over http:// to another machine.
         http_client: an `httpx.Client` of yours, for proxies, certificates or another transport. Its headers are read
-            now, its base URL and auth are ignored, and it stays open.
+            now, its base URL and auth are ignored, and it is not closed. Clips are fetched with it, too.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -115,13 +115,13 @@ class Duomi:
 
     @property
     def api(self) -> duomi_api.Client:
-        """The generated client: hand it to the generated `sync` functions, which then have the key and the retries."""
+        """The generated client: pass it to the generated `sync` functions, which then have the key and the retries."""
         if self._api is None:
             self._api = make_api(self._driver)
         return self._api
 
     def get_task(self, task_id: str) -> Task:
-        """Ask once how a task goes, with retries.
+        """Ask once for a task, with retries.
 
         Raises:
             ConfigurationError: the id cannot stand in a URL; nothing was sent.
@@ -134,16 +134,16 @@ class Duomi:
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
     ) -> Iterator[Task]:
-        """Iterate over a task: the first look, each change that can be seen, and the finished task last.
+        """Iterate over a task: the first poll, each change, and the finished task last.
 
         A failed task is yielded, not raised. `timeout` is in seconds; left out it is `polling.timeout`, and `None`
-        watches for ever.
+        watches forever.
 
         Raises:
-            TaskTimeoutError: the task is not finished in time; it goes on.
-            TaskStalledError: nothing moved for `polling.stall` seconds.
+            TaskTimeoutError: the task is not finished in time; it continues.
+            TaskStalledError: nothing changed for `polling.stall` seconds.
             EmptyResultError: the task succeeded without a video or character.
-            DuomiError: as `get_task`, where it does not pass.
+            DuomiError: as `get_task`, if it is not temporary.
         """
         return self._driver.watch(_watch(self._driver, task_id, timeout, polling))
 
@@ -157,15 +157,15 @@ class Duomi:
     ) -> Task:
         """Wait until a task is finished, and return it.
 
-        `timeout` is in seconds; left out it is `polling.timeout`, and `None` waits for ever. `on_update` is called with
+        `timeout` is in seconds; left out it is `polling.timeout`, and `None` waits forever. `on_update` is called with
         what `watch` yields, and what it raises is passed on.
 
         Raises:
             TaskFailedError: the vendor reports that the task failed.
-            TaskTimeoutError: the task is not finished in time; it goes on.
-            TaskStalledError: nothing moved for `polling.stall` seconds.
+            TaskTimeoutError: the task is not finished in time; it continues.
+            TaskStalledError: nothing changed for `polling.stall` seconds.
             EmptyResultError: the task succeeded without a video or character.
-            DuomiError: as `get_task`, where it does not pass.
+            DuomiError: as `get_task`, if it is not temporary.
         """
         check_callback("on_update", on_update)
         last: Task | None = None
@@ -183,10 +183,10 @@ class Duomi:
         max_in_flight: int = 64,
         on_update: Callable[[Task], object] | None = None,
     ) -> Completed:
-        """Wait for many tasks at once, and hand out each as it finishes.
+        """Wait for many tasks at once, and yield each as it finishes.
 
-        The result is an iterator and a context manager: every id comes out exactly once, given twice or not. `timeout` is in
-        seconds from now, for all; left out it is `polling.timeout`, and `None` waits for ever. At most `max_in_flight`
+        The result is an iterator and a context manager: each id comes out once. `timeout` is in
+        seconds from now, for all; left out it is `polling.timeout`, and `None` waits forever. At most `max_in_flight`
         requests are under way, and at most 16 in this client. A 429 or 503 that asks for a pause pauses all. Leave the block, or call `close`, to stop.
 
         Raises:
@@ -213,7 +213,7 @@ class Duomi:
 
         Raises:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
-                arrive whole. What arrived before is in `saved`.
+                arrive complete. What was saved before is in `saved`.
         """
         target = Target(directory, if_exists, on_progress)
         return self._driver.download(_download(self._driver, task, target))
@@ -243,12 +243,12 @@ class AsyncDuomi:
         base_url: where the API is; `None` means `DUOMI_BASE_URL`, else the contract's server.
         timeout: seconds for one attempt as a whole, body included; connecting gets at most 5 of them. It
             holds whatever the server does.
-        retry: how one call is asked again.
-        polling: how a wait looks at its task.
+        retry: how one call is tried again.
+        polling: how a wait polls its task.
         strict: whether an answer that deviates from the contract is an `APIResponseError`.
-        allow_insecure: whether the key may travel in the clear, over http:// to another machine.
+        allow_insecure: whether the key may travel unencrypted, over http:// to another machine.
         http_client: an `httpx.AsyncClient` of yours, for proxies, certificates or another transport. Its headers are read
-            now, its base URL and auth are ignored, and it stays open.
+            now, its base URL and auth are ignored, and it is not closed. Clips are fetched with it, too.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -282,7 +282,7 @@ class AsyncDuomi:
         return self._api
 
     async def get_task(self, task_id: str) -> Task:
-        """Ask once how a task goes, with retries.
+        """Ask once for a task, with retries.
 
         Raises:
             ConfigurationError: the id cannot stand in a URL; nothing was sent.
@@ -295,16 +295,16 @@ class AsyncDuomi:
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
     ) -> AsyncIterator[Task]:
-        """Iterate over a task: the first look, each change that can be seen, and the finished task last.
+        """Iterate over a task: the first poll, each change, and the finished task last.
 
         A failed task is yielded, not raised. `timeout` is in seconds; left out it is `polling.timeout`, and `None`
-        watches for ever.
+        watches forever.
 
         Raises:
-            TaskTimeoutError: the task is not finished in time; it goes on.
-            TaskStalledError: nothing moved for `polling.stall` seconds.
+            TaskTimeoutError: the task is not finished in time; it continues.
+            TaskStalledError: nothing changed for `polling.stall` seconds.
             EmptyResultError: the task succeeded without a video or character.
-            DuomiError: as `get_task`, where it does not pass.
+            DuomiError: as `get_task`, if it is not temporary.
         """
         return self._driver.watch(_watch(self._driver, task_id, timeout, polling))
 
@@ -318,15 +318,15 @@ class AsyncDuomi:
     ) -> Task:
         """Wait until a task is finished, and return it.
 
-        `timeout` is in seconds; left out it is `polling.timeout`, and `None` waits for ever. `on_update` is called with
+        `timeout` is in seconds; left out it is `polling.timeout`, and `None` waits forever. `on_update` is called with
         what `watch` yields, and what it raises is passed on.
 
         Raises:
             TaskFailedError: the vendor reports that the task failed.
-            TaskTimeoutError: the task is not finished in time; it goes on.
-            TaskStalledError: nothing moved for `polling.stall` seconds.
+            TaskTimeoutError: the task is not finished in time; it continues.
+            TaskStalledError: nothing changed for `polling.stall` seconds.
             EmptyResultError: the task succeeded without a video or character.
-            DuomiError: as `get_task`, where it does not pass.
+            DuomiError: as `get_task`, if it is not temporary.
         """
         check_callback("on_update", on_update, may_be_async=True)
         last: Task | None = None
@@ -344,10 +344,10 @@ class AsyncDuomi:
         max_in_flight: int = 64,
         on_update: Callable[[Task], object | Awaitable[object]] | None = None,
     ) -> AsyncCompleted:
-        """Wait for many tasks at once, and hand out each as it finishes.
+        """Wait for many tasks at once, and yield each as it finishes.
 
-        The result is an iterator and an async context manager: every id comes out exactly once, given twice or not. `timeout` is in
-        seconds from now, for all; left out it is `polling.timeout`, and `None` waits for ever. At most `max_in_flight`
+        The result is an iterator and an async context manager: each id comes out once. `timeout` is in
+        seconds from now, for all; left out it is `polling.timeout`, and `None` waits forever. At most `max_in_flight`
         requests are under way. A 429 or 503 that asks for a pause pauses all. Leave the block, or call
         `aclose`, to stop; under asyncio the block may be left out where the iterator is run to its end.
 
@@ -375,7 +375,7 @@ class AsyncDuomi:
 
         Raises:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
-                arrive whole. What arrived before is in `saved`.
+                arrive complete. What was saved before is in `saved`.
         """
         target = Target(directory, if_exists, on_progress)
         return await self._driver.download(_download(self._driver, task, target))

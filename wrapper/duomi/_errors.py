@@ -50,13 +50,13 @@ class ConfigurationError(DuomiError, ValueError):
 
 
 class APIConnectionError(DuomiError):
-    """No answer came: refused, reset, broken off, garbage, or trouble with DNS, TLS or a proxy."""
+    """No answer came: refused, reset, broken off, garbage, or a failure of DNS, TLS or a proxy."""
 
     __module__ = "duomi"
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No whole answer came within the time limit of one attempt."""
+    """No complete answer came within the time limit of one attempt."""
 
     __module__ = "duomi"
 
@@ -66,11 +66,11 @@ class APIStatusError(DuomiError):
 
     Attributes:
         status_code: the HTTP status as sent, so 200 for an envelope.
-        code: the vendor's own number in the body, where there is one.
-        message: what the vendor said; `""` where it said nothing.
+        code: the vendor's own number in the body, if there is one.
+        message: what the vendor said; `""` if it said nothing.
         body: the first 2,000 characters of the answer.
-        request_id: the id by which the vendor can find the request, where one was sent.
-        retry_after: seconds, where the answer asks for a pause.
+        request_id: the id by which the vendor can find the request, if one was sent.
+        retry_after: seconds, if the answer asks for a pause.
     """
 
     __module__ = "duomi"
@@ -119,7 +119,7 @@ class RateLimitError(APIStatusError):
 
 
 class ServerError(APIStatusError):
-    """5xx: the trouble is at the vendor's side."""
+    """5xx: the vendor's side failed."""
 
     __module__ = "duomi"
 
@@ -141,8 +141,8 @@ class APIResponseError(DuomiError):
     """An answer came, and it is not a task.
 
     Attributes:
-        status_code: the HTTP status; 0 where the payload came from elsewhere.
-        content_type: as sent; `""` where none was.
+        status_code: the HTTP status; 0 if the payload came from elsewhere.
+        content_type: as sent; `""` if none was.
         body: the first 2,000 characters.
     """
 
@@ -159,8 +159,8 @@ class DownloadError(DuomiError):
     """A clip could not be saved.
 
     Attributes:
-        url: where the clip should have come from; `""` where there was none.
-        path: the file that was not written, where it was known.
+        url: where the clip should have come from; `""` if there was none.
+        path: the file that was not written, if it is known.
         saved: the files that had been saved before.
     """
 

@@ -172,7 +172,7 @@ def shown(payload: object) -> str:
 
 
 def decode(content: bytes) -> Any:
-    """Decode JSON; what is none becomes a ValueError, returned."""
+    """Decode JSON; a text that is not JSON gives a ValueError, returned."""
     try:
         return json.loads(content)
     except ValueError as error:

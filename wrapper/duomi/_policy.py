@@ -9,7 +9,7 @@ from duomi_api.models import TaskState
 
 from duomi._errors import ConfigurationError
 
-# When to look again where the caller leaves it to us; tried on the made-up jobs of benchmarks/traces.py.
+# The adaptive schedule; tried on the made-up jobs of benchmarks/traces.py.
 QUEUED: Final = 30.0
 YOUNG: Final = 12.0
 YOUNG_UNTIL: Final = 30.0
@@ -40,7 +40,7 @@ def _count(_instance: object, attribute: "attrs.Attribute[int]", value: int) -> 
 
 @attrs.frozen
 class Retry:
-    """How one call is asked again after trouble that passes.
+    """How one call is tried again after a temporary failure.
 
     Attributes:
         attempts: how often a request is sent at most, the first time included.
@@ -57,7 +57,7 @@ class Retry:
     max_retry_after: float = attrs.field(default=60.0, validator=_seconds)
 
     def delay(self, attempt: int, retry_after: float | None, jitter: float) -> float | None:
-        """Return the seconds to wait after an attempt that failed, or None to give up; `luck` is 0 to 1."""
+        """Return the seconds to wait after an attempt that failed, or None to give up; `jitter` is 0 to 1."""
         if attempt >= self.attempts or (retry_after is not None and retry_after > self.max_retry_after):
             return None
         if retry_after is not None:
@@ -72,12 +72,12 @@ def single_attempt(retry: Retry) -> Retry:
 
 @attrs.frozen
 class Observation:
-    """What one look at a task showed.
+    """What one poll of a task showed.
 
     Attributes:
         at: seconds since the wait began.
         state: the value of the task's state.
-        progress: percent, where the API said.
+        progress: percent, if the API says.
     """
 
     __module__ = "duomi"
@@ -89,13 +89,13 @@ class Observation:
 
 @attrs.frozen
 class Polling:
-    """How a wait looks at its task.
+    """How a wait polls its task.
 
     Attributes:
-        interval: seconds between two looks; `None` for a schedule that follows the task's progress.
-        timeout: seconds that a wait may take; `None` waits for ever.
-        outage: seconds without a good answer, after a first one, that a wait outlasts.
-        stall: seconds without a change of state or progress that a wait puts up with; `None` for any.
+        interval: seconds between two polls; `None` for a schedule that follows the task's progress.
+        timeout: seconds that a wait may take; `None` waits forever.
+        outage: seconds without a good answer, after a first one, that a wait tolerates.
+        stall: seconds without a change of state or progress that a wait accepts; `None` for any.
     """
 
     __module__ = "duomi"
@@ -106,14 +106,14 @@ class Polling:
     stall: float | None = attrs.field(default=None, validator=_seconds)
 
     def delay(self, history: Sequence[Observation]) -> float:
-        """Return the seconds until the next look, from what was seen so far (the first look and the last 7)."""
+        """Return the seconds until the next poll, from the first poll and the last 7."""
         if not history:
             return 0.0
         return adaptive_delay(history) if self.interval is None else self.interval
 
 
 def adaptive_delay(history: Sequence[Observation]) -> float:
-    """Return the seconds until the next look, from what was seen so far, the last look included."""
+    """Return the seconds until the next poll, from what was seen so far, the last poll included."""
     last = history[-1]
     if last.state == TaskState.PENDING.value:
         return QUEUED
@@ -130,7 +130,7 @@ def adaptive_delay(history: Sequence[Observation]) -> float:
 
 
 def _moves(polls: Sequence[Observation]) -> list[Observation]:
-    """Return the looks that found more progress than any before them."""
+    """Return the polls that found more progress than any before them."""
     moves: list[Observation] = []
     for poll in polls:
         if poll.progress is not None and (not moves or poll.progress > (moves[-1].progress or 0)):
@@ -139,7 +139,7 @@ def _moves(polls: Sequence[Observation]) -> list[Observation]:
 
 
 def _rest(first: Observation, last: Observation) -> float:
-    """Return the seconds from the last look to the end, if progress goes on as between the two."""
+    """Return the seconds from the last poll to the end, if progress continues as between the two."""
     done, gained = last.progress or 0, (last.progress or 0) - (first.progress or 0)
     return (100 - done) * (last.at - first.at) / gained
 

@@ -1,4 +1,4 @@
-"""What the API said about a task: readable, and never in the way."""
+"""What the API says about a task, and the errors that hold one."""
 
 import json
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ class Task:
 
         Raises:
             APIStatusError: the payload is an envelope with a code from 400 to 599.
-            APIResponseError: the payload is no task.
+            APIResponseError: the payload is not a task.
         """
         body = find_task(payload)
         if body is None:
@@ -113,7 +113,7 @@ class Task:
 
         Raises:
             APIStatusError: the payload is an envelope with a code from 400 to 599.
-            APIResponseError: the text is no JSON, or no task.
+            APIResponseError: the text is not JSON, or not a task.
         """
         try:
             payload = json.loads(text)
@@ -181,11 +181,11 @@ class Task:
 
 
 class TaskError(DuomiError):
-    """The API answered well, and what it says of the task ends the wait.
+    """The API answered, and what it says of the task ends the wait.
 
     Attributes:
         task_id: the id that was asked for.
-        task: the last task seen; `None` where no look succeeded.
+        task: the last task seen; `None` if no poll succeeded.
     """
 
     __module__ = "duomi"
@@ -199,7 +199,7 @@ class TaskError(DuomiError):
 
     @property
     def task(self) -> Task | None:
-        """The last task seen; `None` where no look succeeded."""
+        """The last task seen; `None` if no poll succeeded."""
         return None if self._payload is None else Task.from_payload(self._payload, task_id=self.task_id)
 
 
@@ -210,13 +210,13 @@ class TaskFailedError(TaskError):
 
 
 class TaskTimeoutError(TaskError, TimeoutError):
-    """The time given for the wait is over; the task itself goes on."""
+    """The wait took longer than its timeout; the task itself continues."""
 
     __module__ = "duomi"
 
 
 class TaskStalledError(TaskError):
-    """Neither state nor progress has moved for as long as `Polling.stall` allows."""
+    """Neither state nor progress has changed for `Polling.stall` seconds."""
 
     __module__ = "duomi"
 
@@ -233,8 +233,8 @@ class Outcome:
 
     Attributes:
         task_id: the id that was given.
-        task: the last task seen; `None` where no look succeeded.
-        error: what `wait` would have raised; `None` where the task succeeded.
+        task: the last task seen; `None` if no poll succeeded.
+        error: what `wait` would have raised; `None` if the task succeeded.
     """
 
     __module__ = "duomi"
@@ -248,6 +248,6 @@ def not_a_task(payload: object) -> DuomiError:
     """Return the error that a payload without a task is."""
     code = refusal_code(payload)
     if code is None:
-        return APIResponseError("the payload is no task: it has no `state`", body=shown(payload))
+        return APIResponseError("the payload is not a task: it has no `state`", body=shown(payload))
     message = vendor_message(payload)
     return status_error_type(code)(f"code {code}: {message}".rstrip(": "), 200, code, message, shown(payload))

@@ -45,8 +45,8 @@ def register(
 ) -> Task[..., dict[str, Any]]:
     """Register the Celery task that waits for a video task, and return it.
 
-    Send it one task id: `apply_async(("5dd1ef43-...",), link=..., link_error=...)`. Each execution looks once, with a
-    single attempt, and reschedules itself with what it remembers in the message, so no worker sleeps. The result is the
+    Send it one task id: `apply_async(("5dd1ef43-...",), link=..., link_error=...)`. Each execution polls once, with a
+    single attempt, and sends the next message with what it remembers, so no worker sleeps. The result is the
     finished task's payload, which `duomi.Task.from_payload` reads; what `wait` raises is raised here. Time counts from
     the first execution, by the clocks of the workers, and not while a message is late. Called directly or eagerly, it
     waits in place.
@@ -56,7 +56,7 @@ def register(
         name: the name of the Celery task.
         client: makes a `Duomi`; `None` means `Duomi()`. It is called once in each worker process, after the fork, and
             what it makes is closed when the process shuts down.
-        polling: how often to look, and how long; `outage` holds before the first good answer, too.
+        polling: how to poll, and for how long; `outage` also counts before the first good answer.
         queue: the queue of its messages; `None` leaves that to the application's routes.
 
     Raises:
@@ -124,7 +124,7 @@ def _load_state(state: dict[str, Any] | None, eta: float | None) -> PollState:
     except (AttributeError, TypeError, ValueError):
         log.warning("the state in a message cannot be read; the wait starts again")
         return PollState(now)
-    # While the workers were away nobody could have seen the task finish: that time is nobody's fault, and does not count.
+    # Do not count the time in which no worker was running.
     late = 0.0 if eta is None else now - eta
     return poll_state._replace(began=poll_state.began + late) if late > _LATE else poll_state
 
@@ -150,7 +150,7 @@ def _last_seen(task_id: str, state: PollState) -> VideoTask | None:
 
 
 def _rescheduled(task: Task[Any, Any], task_id: str, state: PollState, seconds: float) -> Exception:
-    """Send the next look's message, and return what tells Celery so."""
+    """Send the message of the next poll, and return what tells Celery so."""
     try:
         return task.retry(
             args=(task_id,),
@@ -166,13 +166,13 @@ def _rescheduled(task: Task[Any, Any], task_id: str, state: PollState, seconds: 
         reason = rejection.args[0]
         if not isinstance(reason, OperationalError | OSError):
             raise reason from rejection
-        log.warning("task %r: the next look could not be sent, this one is to be repeated", task_id)
+        log.warning("task %r: the message of the next poll could not be sent; this one is repeated", task_id)
         time.sleep(_PAUSE)
         return Reject(reason, requeue=True)
 
 
 class _ProcessLocalClient:
-    """Makes a client at first use, so after a fork, one for each process, and closes it when nobody uses it any more."""
+    """Makes one client for each process at first use, so after a fork, and closes it when it is no longer used."""
 
     def __init__(self, make: Callable[[], Duomi]) -> None:
         self._make = make
@@ -195,7 +195,7 @@ class _ProcessLocalClient:
                 self._close_if_idle()
 
     def close(self, **_signal: object) -> None:
-        """Close the client after the looks that are under way: none of them may end a wait because the worker ends."""
+        """Close the client after the polls under way, so that the end of a worker ends no wait."""
         with self._lock:
             self._closing = True
             self._close_if_idle()

@@ -36,12 +36,12 @@ def _are_percentages(_script: object, _attribute: object, value: object) -> None
 
 @attrs.frozen
 class Script:
-    """How one task goes, counted in looks, so that nothing depends on time.
+    """How one task goes, counted in polls, so that nothing depends on time.
 
     Attributes:
-        pending: how many looks find it in the queue.
-        running: the progress, in percent, that the looks after those find.
-        outcome: what every look after those finds; an empty result is left to `Simulator.answer`.
+        pending: how many polls find it pending.
+        running: the progress, in percent, that the polls after those find.
+        outcome: what every poll after those finds; an empty result is left to `Simulator.answer`.
         message: the reason of a failure, or what the vendor says of a success.
     """
 
@@ -55,7 +55,7 @@ class Script:
 
 class _Server(HTTPServer):
     def thread_target(self) -> None:
-        """Look often whether to stop: every test that serves waits for that at its end, half a second otherwise."""
+        """Check often whether to stop: every test that serves waits for that at its end, half a second otherwise."""
         server: Any = self.server  # `start` has just made it
         server.serve_forever(poll_interval=0.01)
 
@@ -127,7 +127,7 @@ class Simulator:
         return _json(self.payload(task[1], poll, request.host_url.rstrip("/")))
 
     def payload(self, task_id: str, poll: int, base_url: str) -> dict[str, Any]:
-        """Return what the API says of a task at its first, second, ... look."""
+        """Return what the API says of a task at its first, second, ... poll."""
         script = self.tasks[task_id]
         step = poll - script.pending
         state, progress = "pending", 0

@@ -43,7 +43,7 @@ app = typer.Typer(
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks' ids; `-` reads them from stdin.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that already exist.")]
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it)
@@ -63,7 +63,7 @@ def _main(
 
 @app.command(epilog="Example: duomi get 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
 def get(task_id: TaskId, *, json: Json = False) -> None:
-    """Print how a task goes now; exit 0 whatever its state."""
+    """Print the task as it is now; exit 0 whatever its state."""
     screen = Screen(json=json)
     screen.task(_get(screen, task_id))
 
@@ -81,7 +81,7 @@ def _get(screen: Screen, task_id: str) -> Task:
 
 @app.command(epilog="Example: duomi check 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
 def check(task_id: TaskId, *, json: Json = False) -> None:
-    """Hold the live answer against the contract; exit 1 where it deviates."""
+    """Compare the live answer with the contract; exit 1 if it deviates."""
     screen = Screen(json=json)
     task = _get(screen, task_id)
     screen.deviations(task)
@@ -95,7 +95,10 @@ def wait(
     download: Annotated[
         Path | None,
         typer.Option(
-            "--download", "-d", metavar="DIR", help="Save the clips of each task there; a file that is there is kept."
+            "--download",
+            "-d",
+            metavar="DIR",
+            help="Save the clips of each task there; a file that already exists is kept.",
         ),
     ] = None,
     timeout: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="Seconds to wait at most (1800).")] = None,
@@ -118,7 +121,7 @@ def download(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Save the clips of finished tasks; a file that is there is kept."""
+    """Save the clips of finished tasks; a file that already exists is kept."""
     resume = ["duomi", "download", *(["--directory", str(directory)] if directory != Path() else [])]
     resume += ["--overwrite"] if overwrite else []
     resume += ["--json"] if json else []
@@ -190,7 +193,9 @@ def _wait(job: _Job) -> None:
 def _tell_how_to_resume(job: _Job, task_ids: list[str], what: str = "") -> None:
     if task_ids:
         words = [*job.resume, *(["--"] if any(i.startswith("-") for i in task_ids) else []), *task_ids]
-        print_stderr(f"{what}the task{'s go' if len(task_ids) > 1 else ' goes'} on. To resume:\n{shlex.join(words)}")
+        print_stderr(
+            f"{what}the task{'s continue' if len(task_ids) > 1 else ' continues'}. To resume:\n{shlex.join(words)}"
+        )
 
 
 async def _follow(job: _Job) -> None:

@@ -25,7 +25,7 @@ SCRIPTS = {
 
 @contextmanager
 def simulated() -> Generator[tuple[AsyncDuomi, list[str]]]:
-    """Serve three tasks that look like life, and yield a client for them."""
+    """Serve three realistic tasks, and yield a client for them."""
     # The demo talks to this machine alone, so no proxy may stand between.
     for name in proxy_variables():
         del os.environ[name]

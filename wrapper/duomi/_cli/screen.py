@@ -39,7 +39,7 @@ class OutputError(Exception):
 class _Out(Console):
     def on_broken_pipe(self) -> None:
         """Leave it to us how to end, where rich would end as if a task had failed."""
-        raise BrokenPipeError(errno.EPIPE, "nobody reads it")
+        raise BrokenPipeError(errno.EPIPE, "the reader is gone")
 
 
 @attrs.frozen
@@ -133,7 +133,7 @@ class Screen:
 
     @contextmanager
     def bars(self, task_ids: Sequence[str]) -> Generator[None]:
-        """Show a bar for each task, where stderr is a terminal; one for all, and those that go on, where it is low."""
+        """Show a bar for each task if stderr is a terminal; on a low one, a bar for all and the bars of tasks that continue."""
         room = self._err.height - 2
         if len(task_ids) > room:
             self._whole = self._progress.add_task(f"{len(task_ids)} tasks", total=len(task_ids), state="")

@@ -220,7 +220,7 @@ class _Clip:
         for _ in range(REDIRECTS + 1):
             if url.scheme == "http" and not self._warned and not is_loopback(url.host):
                 self._warned = True
-                log.warning("%s comes over http, where anybody on the way may change it", self.path.name)
+                log.warning("%s comes over http, so it may be changed on the way", self.path.name)
             answer: Head | Exception = yield Open(self._request(url, written))
             if isinstance(answer, Exception):
                 if is_permanent(answer):
@@ -248,7 +248,7 @@ class _Clip:
         return request
 
     def _begin(self, head: Head) -> DownloadFlow[int | None]:
-        """Judge the head, make the file ready, and return how many bytes there will be."""
+        """Check the head, prepare the file, and return how many bytes there will be."""
         if head.status in _STALE:
             raise _UrlExpired(f"status {head.status}")
         if head.status in TRANSIENT_STATUSES or head.status >= 500:

@@ -104,7 +104,7 @@ class Poller(NamedTuple):
     Attributes:
         task_id: the id that was asked for.
         polling: how the wait polls.
-        timeout: seconds that the wait may take; `math.inf` for ever.
+        timeout: seconds that the wait may take; `math.inf` forever.
         max_retry_after: seconds; a longer Retry-After is cut to this.
         tolerate_initial_outage: whether an outage before the first good poll is tolerated, too. It must be if a poll is
             a single attempt.

@@ -1,6 +1,6 @@
 """Lanes: connections that are lent to one call at a time.
 
-httpcore leaks a place in its pool when a call is cancelled, and a pool that is shared then hangs for ever; a connection
+httpcore leaks a place in its pool when a call is cancelled, and a pool that is shared then hangs forever; a connection
 on which something went wrong may hold the answer to another question. So each lane is a transport with one connection, and
 only one whose last reply was read completely is lent again.
 """
