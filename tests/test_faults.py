@@ -439,10 +439,14 @@ def proxy(server: FaultServer, seen: list[str]) -> Play:
         else:
             writer.write(exchange.head)
         ways = [asyncio.create_task(pipe(exchange.reader, writer)), asyncio.create_task(pipe(reader, exchange.writer))]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        writer.transport.abort()
-        exchange.writer.close()
-        await asyncio.wait(ways)
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            writer.transport.abort()
+            exchange.writer.close()
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     return play
 
