@@ -1,4 +1,4 @@
-"""Many tasks at once: each comes out once, in the order of their ends, and what the server asks of one holds for all."""
+"""`as_completed` returns each task once, in the order in which they end, and a Retry-After of one task pauses all."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def done(task_id: str) -> dict[str, Any]:
 
 
 class Api:
-    """Answers for a task as a function of its id and the number of the look says, and counts who asks at once.
+    """Answers each poll by the task's id and the number of the poll, and counts the polls in flight.
 
-    Nobody has an answer before `gathers` ask at once, and then `takes` seconds later.
+    No poll is answered before `gathers` polls are in flight, and then each takes `takes` seconds.
     """
 
     def __init__(self, answer_for: Callable[[str, int], Play], takes: float = 0.0, gathers: int = 0) -> None:
@@ -49,23 +49,23 @@ class Api:
         self.gathers = gathers
         self.gathered = asyncio.Event()
         self.polls: dict[str, int] = {}
-        self.at: list[float] = []
-        self.now = self.most = 0
+        self.polled_at: list[float] = []
+        self.in_flight = self.most_in_flight = 0
 
     async def __call__(self, exchange: Exchange) -> bool | None:
         task_id = exchange.path.rpartition("/")[2]
         self.polls[task_id] = poll = self.polls.get(task_id, 0) + 1
-        self.at.append(time.monotonic())
-        self.now += 1
-        self.most = max(self.most, self.now)
-        if self.now >= self.gathers:
+        self.polled_at.append(time.monotonic())
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if self.in_flight >= self.gathers:
             self.gathered.set()
         try:
             await self.gathered.wait()
             await asyncio.sleep(self.takes)
             return await self.answer_for(task_id, poll)(exchange)
         finally:
-            self.now -= 1
+            self.in_flight -= 1
 
 
 def after(polls: int) -> Callable[[str, int], Play]:
@@ -77,7 +77,7 @@ def after(polls: int) -> Callable[[str, int], Play]:
 def collect(
     kind: str, url: str, task_ids: Any, *, options: dict[str, Any] | None = None, **keywords: Any
 ) -> list[Outcome]:
-    """Run `as_completed` to its end, in the block."""
+    """Run `as_completed` to its end, in a `with` block."""
     given: dict[str, Any] = {"base_url": url, "retry": QUICK, "polling": POLLING} | (options or {})
     if kind == "sync":
         with Duomi(KEY, **given) as client, client.as_completed(task_ids, **keywords) as outcomes:
@@ -91,8 +91,8 @@ def collect(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_task_comes_out_once(kind: str) -> None:
-    """Each id, given twice or not, comes out exactly once, and the one that ends first comes first."""
+def test_each_task_has_one_outcome(kind: str) -> None:
+    """Each id has exactly one outcome, even if it is given twice, and the task that ends first comes first."""
     api = Api(lambda task_id, poll: after(1 if task_id == "b" else 12)(task_id, poll))
 
     with FaultServer([api]) as server:
@@ -105,7 +105,7 @@ def test_every_task_comes_out_once(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_error_is_what_wait_would_raise(kind: str) -> None:
-    """Failed, unknown, empty and endless tasks each have their own error, and the last task seen."""
+    """Failed, unknown, empty, unfinished and broken tasks each have their own error, and the last task seen."""
     plays: dict[str, Play] = {
         "failed": answer(200, {"id": "failed", "state": "error", "message": "no"}),
         "unknown": answer(404, {}),
@@ -126,8 +126,8 @@ def test_each_error_is_what_wait_would_raise(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_key_that_is_refused_ends_all(kind: str) -> None:
-    """After one 401 nobody else is asked for, and everybody has that error."""
+def test_a_rejected_key_ends_all_tasks(kind: str) -> None:
+    """After one 401 no other task is polled, and every task has that error."""
     api = Api(lambda _task_id, _poll: answer(401, {}))
 
     with FaultServer([api]) as server:
@@ -140,24 +140,25 @@ def test_a_key_that_is_refused_ends_all(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_more_are_in_flight_than_allowed(kind: str) -> None:
-    """`max_in_flight` bounds what the server sees at once; the sync client has at most 16 threads."""
+def test_max_in_flight_limits_concurrent_polls(kind: str) -> None:
+    """The server never sees more polls at once than `max_in_flight`, and at most 16 of the sync client."""
     for allowed, expected in ((3, 3), (64, 16 if kind == "sync" else 64)):
         api = Api(after(1), takes=0.05, gathers=expected)
         with FaultServer([api]) as server:
             collect(kind, server.url, map(str, range(80)), max_in_flight=allowed, timeout=60.0)
-        assert api.most == expected
+
+        assert api.most_in_flight == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_retry_after_pauses_all(kind: str, status: int) -> None:
-    """Told to wait by one answer nobody asks for that long, and then not everybody at once."""
-    refused: list[float] = []
+def test_a_retry_after_pauses_all_tasks(kind: str, status: int) -> None:
+    """After a Retry-After no task is polled for that long, and then the polls do not all start at once."""
+    limited_at: list[float] = []
 
     def play(task_id: str, poll: int) -> Play:
-        if not refused and poll == 2:
-            refused.append(time.monotonic())
+        if not limited_at and poll == 2:
+            limited_at.append(time.monotonic())
             return answer(status, {}, retry_after="1")
         return after(3)(task_id, poll)
 
@@ -166,17 +167,17 @@ def test_a_retry_after_pauses_all(kind: str, status: int) -> None:
         options = {"retry": Retry(attempts=1)}
         outcomes = collect(kind, server.url, map(str, range(40)), options=options, max_in_flight=8)
 
-    (told,) = refused
+    (pause_began,) = limited_at
     assert len(outcomes) == 40
     assert all(outcome.error is None for outcome in outcomes)
-    assert not any(told + 0.5 < at < told + 1.0 for at in api.at)
-    first, second, *_ = sorted(at for at in api.at if at >= told + 1.0)
+    assert not any(pause_began + 0.5 < at < pause_began + 1.0 for at in api.polled_at)
+    first, second, *_ = sorted(at for at in api.polled_at if at >= pause_began + 1.0)
     assert second - first >= api.takes * 0.9
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_deadline_holds_for_all(kind: str) -> None:
-    """`timeout` counts from the call: whoever is not finished then comes out then, looked at or not."""
+def test_all_unfinished_tasks_end_at_the_deadline(kind: str) -> None:
+    """`timeout` counts from the call, and every unfinished task then has a timeout error, even if it was never polled."""
     began = time.monotonic()
 
     with FaultServer([hang]) as server:
@@ -188,8 +189,8 @@ def test_the_deadline_holds_for_all(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_leaving_the_block_stops_everything(kind: str) -> None:
-    """After the block nobody is asked for any more."""
+def test_leaving_the_block_stops_all_polls(kind: str) -> None:
+    """After the block no task is polled any more."""
     api = Api(lambda task_id, poll: after(0 if task_id == "0" else 1_000)(task_id, poll))
 
     async def main(url: str) -> None:
@@ -197,8 +198,8 @@ def test_leaving_the_block_stops_everything(kind: str) -> None:
             async with client.as_completed(map(str, range(50))) as outcomes:
                 async for _ in outcomes:
                     break
-            await anyio.sleep(1.0)  # what was under way arrives
-            count.append(len(api.at))
+            await anyio.sleep(1.0)  # requests in flight arrive
+            count.append(len(api.polled_at))
             await anyio.sleep(0.2)
 
     count: list[int] = []
@@ -207,19 +208,19 @@ def test_leaving_the_block_stops_everything(kind: str) -> None:
             with Duomi(KEY, base_url=server.url, polling=POLLING) as client:
                 with client.as_completed(map(str, range(50))) as outcomes:
                     next(outcomes)
-                time.sleep(1.0)  # what was under way arrives
-                count.append(len(api.at))
+                time.sleep(1.0)  # requests in flight arrive
+                count.append(len(api.polled_at))
                 time.sleep(0.2)
                 assert list(outcomes) == []
         else:
             anyio.run(main, server.url, backend=kind)
-        assert len(api.at) - count[0] <= 1
+        assert len(api.polled_at) - count[0] <= 1
 
     gc.collect()
 
 
-def test_an_iterator_that_is_dropped_stops_its_threads() -> None:
-    """Whoever forgets to close gets rid of the threads all the same."""
+def test_a_garbage_collected_iterator_stops_its_threads() -> None:
+    """The threads stop when the iterator is garbage-collected, even if it was never closed."""
     with FaultServer([Api(after(1_000))]) as server, Duomi(KEY, base_url=server.url, polling=POLLING) as client:
         outcomes = client.as_completed(["a", "b"], timeout=0.5)
         thread = threading.Thread(target=next, args=(outcomes,))
@@ -231,8 +232,8 @@ def test_an_iterator_that_is_dropped_stops_its_threads() -> None:
         until(lambda: not any(thread.name == "duomi" for thread in threading.enumerate()))
 
 
-def test_asyncio_needs_no_block() -> None:
-    """Under asyncio the iterator runs to its end without the block, and `aclose` ends it earlier."""
+def test_asyncio_needs_no_with_block() -> None:
+    """Under asyncio the iterator runs to its end without a block, and `aclose` ends it earlier."""
 
     async def main(url: str) -> int:
         async with AsyncDuomi(KEY, base_url=url, polling=POLLING) as client:
@@ -249,8 +250,8 @@ def test_asyncio_needs_no_block() -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_slow_consumer_gets_all_the_same(backend: str) -> None:
-    """Outcomes wait for whoever comes late, one for each task."""
+def test_a_slow_consumer_loses_no_outcome(backend: str) -> None:
+    """A consumer that starts late still gets one outcome for each task."""
 
     async def main(url: str) -> int:
         async with (
@@ -265,8 +266,8 @@ def test_a_slow_consumer_gets_all_the_same(backend: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_blocks_own_error_comes_out_as_it_is(kind: str) -> None:
-    """What the block raises is not wrapped in a group."""
+def test_an_error_in_the_block_is_raised_unchanged(kind: str) -> None:
+    """An error that the block raises is not wrapped in an exception group."""
 
     async def main(url: str) -> None:
         async with AsyncDuomi(KEY, base_url=url) as client, client.as_completed(["a"]):
@@ -283,14 +284,14 @@ def test_the_blocks_own_error_comes_out_as_it_is(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_to_do_is_nothing(kind: str) -> None:
-    """No ids, no outcomes."""
+def test_no_ids_have_no_outcomes(kind: str) -> None:
+    """An empty list of ids ends immediately, without an outcome."""
     assert collect(kind, "http://127.0.0.1:1", []) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_outage_before_the_first_answer(kind: str) -> None:
-    """Where nobody listens, `Retry` alone decides, for each."""
+def test_before_the_first_answer_only_retry_applies(kind: str) -> None:
+    """If the server refuses connections, each task ends after the attempts of `Retry`."""
     outcomes = collect(kind, "http://127.0.0.1:1", ["a", "b", "c"])
 
     assert [type(outcome.error) for outcome in outcomes] == [APIConnectionError] * 3
@@ -301,15 +302,15 @@ def test_an_outage_before_the_first_answer(kind: str) -> None:
     ("ids", "keywords"),
     [("abc", {}), (["a", ""], {}), ([7], {}), (["a"], {"max_in_flight": 0}), (["a"], {"max_in_flight": True}), (["a"], {"timeout": -1})],
 )  # fmt: skip
-def test_bad_arguments_are_refused(kind: str, ids: Any, keywords: dict[str, Any]) -> None:
-    """What cannot be used is refused before anything is sent."""
+def test_invalid_arguments_are_rejected(kind: str, ids: Any, keywords: dict[str, Any]) -> None:
+    """Invalid arguments raise `ConfigurationError` before any request is sent."""
     with pytest.raises(ConfigurationError):
         collect(kind, "http://127.0.0.1:1", ids, **keywords)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_client_that_is_closed_meanwhile_is_told(kind: str) -> None:
-    """Closing the client under the iterator is an error of the iterator's, and not an end without a word."""
+def test_closing_the_client_ends_the_iterator_with_an_error(kind: str) -> None:
+    """If the client is closed during the iteration, the iterator raises an error and does not just stop."""
 
     async def main(url: str) -> None:
         client = AsyncDuomi(KEY, base_url=url, polling=POLLING)
@@ -330,36 +331,36 @@ def test_a_client_that_is_closed_meanwhile_is_told(kind: str) -> None:
 
 
 class World:
-    """A board on a clock that moves only as the test says."""
+    """A scheduler on a clock that only the test moves."""
 
     def __init__(self, ids: list[str], polling: Polling, *, allowed: int = 4, retry: Retry = QUICK) -> None:
         self.now = 0.0
-        around = Runtime(lambda: self.now, lambda: 0.5)
+        runtime = Runtime(lambda: self.now, lambda: 0.5)
         read = read_task("t", strict=False)
-        judge = ReplyParser("GET /", str)
+        parser = ReplyParser("GET /", str)
 
-        def ask(_task_id: str, span: TimeLimit) -> Any:
-            return request_flow(httpx.Request("GET", "https://h/"), judge, read, around, retry, 30.0, span)
+        def ask(_task_id: str, limit: TimeLimit) -> Any:
+            return request_flow(httpx.Request("GET", "https://h/"), parser, read, runtime, retry, 30.0, limit)
 
-        waits = [Poller(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
-        self.scheduler = Scheduler(waits, ask, around, allowed)
+        pollers = [Poller(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
+        self.scheduler = Scheduler(pollers, ask, runtime, allowed)
 
-    def poll(self, entry: Job, status: int, body: bytes, **headers: str) -> Any:
-        assert isinstance(self.scheduler.advance(entry, None), Send)
+    def poll(self, job: Job, status: int, body: bytes, **headers: str) -> Any:
+        assert isinstance(self.scheduler.advance(job, None), Send)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.scheduler.advance(entry, Reply(status, httpx.Headers(named), body))
+        return self.scheduler.advance(job, Reply(status, httpx.Headers(named), body))
 
     def pop(self) -> Job:
-        found = self.scheduler.pop()
-        assert isinstance(found, Job)
-        return found
+        job = self.scheduler.pop()
+        assert isinstance(job, Job)
+        return job
 
 
 RUNNING = b'{"id": "t", "state": "running", "progress": 5}'
 
 
-def test_what_is_not_due_is_waited_for() -> None:
-    """Without anything due the scheduler says for how long."""
+def test_the_scheduler_says_when_the_next_poll_is_due() -> None:
+    """If no poll is due, the scheduler returns the seconds until the next one."""
     world = World(["a", "b"], Polling(interval=5.0))
     for _ in range(2):
         assert world.poll(world.pop(), 200, RUNNING) is None
@@ -369,37 +370,36 @@ def test_what_is_not_due_is_waited_for() -> None:
     world.pop()
 
 
-def test_after_a_pause_one_begins_and_more_follow() -> None:
-    """When the pause is over one poll begins, and with each good answer one more may."""
+def test_after_a_pause_polls_start_one_by_one() -> None:
+    """After a pause one poll starts, and each good answer allows one more at the same time."""
     world = World([str(n) for n in range(8)], Polling(interval=0.0), allowed=4)
     assert world.poll(world.pop(), 429, b"{}", retry_after="10") is None
     assert world.scheduler.pop() == 10.0
     world.now = 10.0
-
     first = world.pop()
+
     assert world.scheduler.pop() == float("inf")
     assert world.poll(first, 200, RUNNING) is None
     world.pop(), world.pop()
     assert world.scheduler.pop() == float("inf")
 
 
-def test_a_long_pause_is_cut_at_the_deadline() -> None:
-    """A pause that the server asks for does not last longer than the wait."""
+def test_a_long_pause_ends_at_the_deadline() -> None:
+    """A Retry-After longer than the wait ends just before the deadline."""
     world = World(["a", "b"], Polling(interval=0.0, timeout=20.0), retry=Retry(attempts=2))
     assert world.poll(world.pop(), 200, RUNNING) is None
     assert world.poll(world.pop(), 503, b"{}", retry_after="60") is None
     pause = world.scheduler.pop()
-    assert pause == 19.6
-
     world.now = 20.0
     outcome = world.scheduler.pop()
 
+    assert pause == 19.6
     assert isinstance(outcome, Outcome)
     assert isinstance(outcome.error, TaskTimeoutError)
 
 
 def test_after_a_suspension_each_task_is_polled_once_more() -> None:
-    """A process that slept past the deadline polls each task before it reports a timeout, and only once."""
+    """A process suspended past the deadline polls each task once more before it reports a timeout."""
     world = World(["a", "b"], Polling(interval=5.0, timeout=20.0))
     for _ in range(2):
         assert world.poll(world.pop(), 200, RUNNING) is None
@@ -412,8 +412,8 @@ def test_after_a_suspension_each_task_is_polled_once_more() -> None:
     assert world.scheduler.pop() is None
 
 
-def test_with_no_time_at_all_each_task_is_looked_at_once() -> None:
-    """`timeout=0` asks how all of them are now, as it does in `wait`."""
+def test_a_timeout_of_zero_polls_each_task_once() -> None:
+    """With `timeout=0` each task is polled once, as in `wait`."""
     done = answer(200, {"id": "a", "state": "succeeded", "data": {"videos": [{"url": "https://h/a.mp4"}]}})
     with FaultServer([done]) as server, Duomi(KEY, base_url=server.url) as client:
         outcomes = list(client.as_completed(["a", "b"], timeout=0))
