@@ -1,4 +1,4 @@
-"""A wait outlasts what passes, ends at once at what does not, and is never late; what stops it leaves nothing open."""
+"""A wait survives transient faults, ends at a permanent one and at its deadline, and leaves no connection open."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GOOD, DONE = answer(200, payload("running")), answer(200, payload("succeeded"))
 EMPTY = answer(200, payload("succeeded-without-url"))
 PENDING = answer(200, payload("pending"))
 RESET = raw(reset=True)
-TROUBLES = [
+TRANSIENT_FAULTS = [
     RESET, raw(), raw(b"\x00"), answer(502, {}), answer(520, b"<html>"), answer(429, {}), answer(200, b""), answer(200, {}),
     answer(200, {"code": 500}), half(b"{}" * 50), compressed(b"?"), answer(200, None), then_hang(head(200, {})),
 ]  # fmt: skip
@@ -53,8 +53,8 @@ QUICK = Retry(attempts=2, backoff=0.0)
 
 
 @attrs.frozen
-class Poller:
-    """What the server plays, how is waited, and how the wait ends; `within` seconds, and `seen` is the last progress."""
+class WaitCase:
+    """What the server plays, and how the wait ends: with `ends` or a result, `within` seconds, the last progress `seen`."""
 
     plays: Sequence[Play]
     ends: type[DuomiError] | None
@@ -68,34 +68,34 @@ class Poller:
 
 DEADLINE = Polling(interval=0.01, timeout=0.7)
 
-WAITS: dict[str, Poller] = {
-    "every trouble in a row": Poller([GOOD, *TROUBLES, GOOD, *TROUBLES, DONE], None, timeout=0.2),
-    "an outage that lasts": Poller([GOOD, RESET], APIConnectionError, Polling(interval=0.01, outage=0.3), within=0.9),
-    "an outage of 503": Poller([GOOD, answer(503, {})], ServerError, Polling(interval=0.01, outage=0.3), within=0.9),
-    "an outage of pages": Poller([GOOD, answer(200, b"<html>")], APIResponseError, Polling(interval=0.01, outage=0.3), within=0.9),
-    "a good answer between two outages": Poller([GOOD, *[RESET] * 20, GOOD, *[RESET] * 20, DONE], None,
+WAITS: dict[str, WaitCase] = {
+    "every transient fault in a row": WaitCase([GOOD, *TRANSIENT_FAULTS, GOOD, *TRANSIENT_FAULTS, DONE], None, timeout=0.2),
+    "a long outage": WaitCase([GOOD, RESET], APIConnectionError, Polling(interval=0.01, outage=0.3), within=0.9),
+    "a long outage of 503": WaitCase([GOOD, answer(503, {})], ServerError, Polling(interval=0.01, outage=0.3), within=0.9),
+    "a long outage of HTML pages": WaitCase([GOOD, answer(200, b"<html>")], APIResponseError, Polling(interval=0.01, outage=0.3), within=0.9),
+    "a good answer between two outages": WaitCase([GOOD, *[RESET] * 20, GOOD, *[RESET] * 20, DONE], None,
                                                Polling(interval=0.02, outage=1.0)),
-    "an outage before the first good answer": Poller([RESET], APIConnectionError, requests=2),
-    "401 in the middle": Poller([GOOD, answer(401, {})], AuthenticationError, requests=2),
-    "an envelope 404 in the middle": Poller([GOOD, answer(200, {"code": 404})], NotFoundError, requests=2),
-    "a failed task": Poller([GOOD, answer(200, payload("error-data-null"))], TaskFailedError, requests=2),
-    "the deadline while running": Poller([GOOD], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
-    "the deadline in the middle of a request": Poller([GOOD, hang], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
-    "the deadline in the first request": Poller([hang], TaskTimeoutError, DEADLINE, within=1.2),
-    "the deadline in the middle of a body": Poller([GOOD, then_hang(head(200, {"content-length": "9"}))], TaskTimeoutError,
+    "an outage before the first good answer": WaitCase([RESET], APIConnectionError, requests=2),
+    "401 in the middle": WaitCase([GOOD, answer(401, {})], AuthenticationError, requests=2),
+    "an envelope 404 in the middle": WaitCase([GOOD, answer(200, {"code": 404})], NotFoundError, requests=2),
+    "a failed task": WaitCase([GOOD, answer(200, payload("error-data-null"))], TaskFailedError, requests=2),
+    "the deadline while running": WaitCase([GOOD], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "the deadline during a request": WaitCase([GOOD, hang], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "the deadline during the first request": WaitCase([hang], TaskTimeoutError, DEADLINE, within=1.2),
+    "the deadline during a body": WaitCase([GOOD, then_hang(head(200, {"content-length": "9"}))], TaskTimeoutError,
                                                  DEADLINE, within=1.2, seen=45),
-    "the deadline in a back-off": Poller([GOOD, answer(503, {})], TaskTimeoutError, DEADLINE, Retry(attempts=9, backoff=60.0, max_backoff=60.0),
+    "the deadline during a back-off": WaitCase([GOOD, answer(503, {})], TaskTimeoutError, DEADLINE, Retry(attempts=9, backoff=60.0, max_backoff=60.0),
                                        within=1.2, seen=45),
-    "the deadline in a Retry-After": Poller([GOOD, answer(429, {}, retry_after="50")], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
-    "the deadline in a Retry-After that is too long": Poller([GOOD, answer(429, {}, retry_after="5000")], TaskTimeoutError, DEADLINE,
+    "the deadline during a Retry-After": WaitCase([GOOD, answer(429, {}, retry_after="50")], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "the deadline during a Retry-After over its maximum": WaitCase([GOOD, answer(429, {}, retry_after="5000")], TaskTimeoutError, DEADLINE,
                                                            within=1.2, seen=45),
-    "the deadline in a long interval": Poller([GOOD], TaskTimeoutError, Polling(interval=60.0, timeout=0.7), within=1.2, seen=45, requests=2),
-    "a task that is done at the deadline": Poller([GOOD, DONE], None, Polling(interval=60.0, timeout=0.7), within=1.2, requests=2),
-    "nothing moves": Poller([PENDING], TaskStalledError, Polling(interval=0.05, stall=0.3), within=0.9),
-    "nothing moves in a long interval": Poller([PENDING], TaskStalledError, Polling(interval=60.0, stall=0.3), within=0.9, requests=2),
-    "empty at the deadline": Poller([EMPTY], EmptyResultError, DEADLINE, within=1.2),
-    "empty, then trouble at the deadline": Poller([EMPTY, RESET], EmptyResultError, DEADLINE, within=1.2),
-    "empty at first": Poller([EMPTY, DONE], None, requests=2),
+    "the deadline during a long interval": WaitCase([GOOD], TaskTimeoutError, Polling(interval=60.0, timeout=0.7), within=1.2, seen=45, requests=2),
+    "a task that is finished at the deadline": WaitCase([GOOD, DONE], None, Polling(interval=60.0, timeout=0.7), within=1.2, requests=2),
+    "a stalled task": WaitCase([PENDING], TaskStalledError, Polling(interval=0.05, stall=0.3), within=0.9),
+    "a stalled task with a long interval": WaitCase([PENDING], TaskStalledError, Polling(interval=60.0, stall=0.3), within=0.9, requests=2),
+    "an empty result at the deadline": WaitCase([EMPTY], EmptyResultError, DEADLINE, within=1.2),
+    "an empty result, then an outage at the deadline": WaitCase([EMPTY, RESET], EmptyResultError, DEADLINE, within=1.2),
+    "an empty result at first": WaitCase([EMPTY, DONE], None, requests=2),
 }  # fmt: skip
 
 
@@ -103,7 +103,7 @@ WAITS: dict[str, Poller] = {
 @pytest.mark.parametrize("kind", TABLE_KINDS)
 @pytest.mark.parametrize("name", WAITS)
 def test_one_wait(kind: str, name: str) -> None:
-    """Each wait ends as it must, in time, with what was last seen."""
+    """Each wait ends in time, with the right result or error and the last task seen."""
     row = WAITS[name]
     options = {"retry": row.retry, "polling": row.polling, "timeout": row.timeout}
 
@@ -127,8 +127,8 @@ def test_one_wait(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_end_of_a_wait_without_an_answer_has_its_cause(kind: str) -> None:
-    """Where no look succeeded, the time-out carries the last error as its cause."""
+def test_a_timeout_without_a_good_answer_has_a_cause(kind: str) -> None:
+    """If no poll succeeded, the timeout error has the last error as its cause."""
     options = {"polling": Polling(interval=0.01, timeout=0.3), "retry": Retry(attempts=10_000, backoff=0.01)}
 
     with FaultServer([RESET]) as server, pytest.raises(TaskTimeoutError) as caught:
@@ -139,8 +139,8 @@ def test_the_end_of_a_wait_without_an_answer_has_its_cause(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_on_update_raises_is_passed_on(kind: str) -> None:
-    """A callback that fails ends the wait with its own error."""
+def test_an_error_in_on_update_ends_the_wait(kind: str) -> None:
+    """A callback that raises ends the wait with its own error."""
 
     def fail(_task: Task) -> None:
         raise ZeroDivisionError
@@ -149,27 +149,29 @@ def test_what_on_update_raises_is_passed_on(kind: str) -> None:
         Caller(kind, server.url)("wait", ID, on_update=fail)
 
 
-def test_an_undocumented_state_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each undocumented value is a WARNING once, however often and inside of what it comes; the rest is DEBUG."""
+def test_an_undocumented_state_is_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each undocumented value is logged once as WARNING, in an envelope or not, and other deviations as DEBUG."""
     monkeypatch.setattr(reply, "_warned", set())
     caplog.set_level(logging.DEBUG, "duomi")
-    odd = {"id": "t", "state": "dreaming"}
-    script = [answer(200, {**odd, "progress": n}) for n in range(5)]
-    script += [answer(200, {"code": 0, "data": {**odd, "progress": 77}}), answer(503, {}), DONE]
+    undocumented = {"id": "t", "state": "dreaming"}
+    script = [answer(200, {**undocumented, "progress": n}) for n in range(5)]
+    script += [answer(200, {"code": 0, "data": {**undocumented, "progress": 77}}), answer(503, {}), DONE]
 
     with FaultServer(script) as server:
         Caller("sync", server.url)("wait", "t")
 
-    levels = {level: [r.getMessage() for r in caplog.records if r.levelno == level] for level in (10, 20, 30)}
-    assert len(levels[logging.WARNING]) == 1
-    assert "dreaming" in levels[logging.WARNING][0]
-    assert any("/data" in line for line in levels[logging.DEBUG])
-    assert len(levels[logging.INFO]) == 1
-    assert "503" in levels[logging.INFO][0]
+    logged = {level: [r.getMessage() for r in caplog.records if r.levelno == level] for level in (10, 20, 30)}
+    assert len(logged[logging.WARNING]) == 1
+    assert "dreaming" in logged[logging.WARNING][0]
+    assert any("/data" in line for line in logged[logging.DEBUG])
+    assert len(logged[logging.INFO]) == 1
+    assert "503" in logged[logging.INFO][0]
 
 
-def test_no_more_than_a_thousand_values_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that makes up states without end does not fill the memory."""
+def test_no_more_than_a_thousand_undocumented_values_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that invents new states forever does not fill the memory."""
     monkeypatch.setattr(reply, "_warned", set())
 
     for number in range(1_100):
@@ -180,9 +182,9 @@ def test_no_more_than_a_thousand_values_are_kept(monkeypatch: pytest.MonkeyPatch
 
 INTERRUPTED = """
 import duomi, signal, sys, warnings
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent process may ignore it
 warnings.simplefilter("error")
-sys.unraisablehook = lambda trouble: print("unraisable", trouble, flush=True)
+sys.unraisablehook = lambda error: print("unraisable", error, flush=True)
 client = duomi.Duomi("key", base_url=sys.argv[1], polling=duomi.Polling(interval=float(sys.argv[2])))
 try:
     with client:
@@ -194,7 +196,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize(("plays", "interval"), [([GOOD], 60.0), ([GOOD, hang], 0.01)])
 def test_ctrl_c_leaves_nothing_open(plays: list[Play], interval: float) -> None:
-    """A Ctrl-C in a pause or in the middle of a request comes out at once, and no connection stays open."""
+    """A Ctrl-C during a pause or a request ends the wait immediately, and no connection stays open."""
     with FaultServer(plays) as server:
         command = [sys.executable, "-X", "dev", "-c", INTERRUPTED, server.url, str(interval)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
@@ -215,7 +217,7 @@ def wait_until_closed(server: FaultServer) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("second", [GOOD, hang, then_hang(head(200, {"content-length": "9"}), b"{")])
 def test_cancellation_leaves_nothing_open(backend: str, second: Play) -> None:
-    """A wait that is cancelled, wherever it is, leaves no connection and no warning."""
+    """A cancelled wait leaves no connection and no warning, during a pause, a request or a body."""
 
     async def main(url: str) -> None:
         async with AsyncDuomi(KEY, base_url=url) as client:
@@ -230,8 +232,8 @@ def test_cancellation_leaves_nothing_open(backend: str, second: Play) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_watch_that_is_left_leaves_nothing_open(kind: str) -> None:
-    """Leaving the loop over a watch ends it."""
+def test_leaving_a_watch_leaves_nothing_open(kind: str) -> None:
+    """Leaving the loop over a watch ends it and closes its connection."""
 
     async def leave(client: AsyncDuomi) -> None:
         watch: Any = client.watch(ID)
@@ -251,8 +253,8 @@ def test_a_watch_that_is_left_leaves_nothing_open(kind: str) -> None:
         gc.collect()
 
 
-def test_three_loops_in_a_row() -> None:
-    """A client for each of three `asyncio.run` leaves nothing behind for the next."""
+def test_three_event_loops_in_a_row_work() -> None:
+    """A client in each of three calls of `asyncio.run` gets its answer, and leaves no connection open."""
 
     async def main(url: str) -> str:
         async with AsyncDuomi(KEY, base_url=url) as client:
@@ -270,7 +272,7 @@ SOAK = 500
 
 
 def soak_script(seed: int) -> tuple[Play, dict[str, int]]:
-    """Serve tasks that take 6 looks, and play a fault at one request in five."""
+    """Serve tasks that take 6 polls, and play a fault at one request in five."""
     import random
 
     jitter = random.Random(seed)
@@ -279,7 +281,7 @@ def soak_script(seed: int) -> tuple[Play, dict[str, int]]:
     async def play(exchange: Exchange) -> bool | None:
         task_id = exchange.path.rpartition("/")[2]
         if jitter.random() < 0.2:
-            return await jitter.choice(TROUBLES)(exchange)
+            return await jitter.choice(TRANSIENT_FAULTS)(exchange)
         polls[task_id] = poll = polls.get(task_id, 0) + 1
         body: dict[str, Any] = {"id": task_id, "state": "running", "progress": poll * 10}
         if poll > 5:
@@ -291,13 +293,13 @@ def soak_script(seed: int) -> tuple[Play, dict[str, int]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_five_hundred_waits_survive_a_storm(backend: str) -> None:
-    """Through 20 % random faults every one of 500 waits at once ends with its own clip."""
+def test_five_hundred_waits_survive_random_faults(backend: str) -> None:
+    """With 20 % random faults each of 500 concurrent waits ends with its own clip."""
     play, polls = soak_script(7)
     ended: dict[str, Task] = {}
 
     async def main(url: str) -> None:
-        # Before a wait's first good answer `Retry` alone decides, and 5 faults in a row are not rare among 500 waits.
+        # Before the first good answer only `Retry` applies, and among 500 waits 5 faults in a row are not rare.
         retry, polling = Retry(attempts=12, backoff=0.05, max_backoff=0.5), Polling(interval=0.2, timeout=120.0)
         client = AsyncDuomi(KEY, base_url=url, retry=retry, polling=polling, timeout=10.0)
 
