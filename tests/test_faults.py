@@ -1,4 +1,4 @@
-"""Every way in which one call goes wrong: what passes costs an attempt, what does not is told at once."""
+"""One call through every fault: a transient fault costs an attempt, a permanent one is raised immediately."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ KINDS = TABLE_KINDS
 
 @attrs.frozen
 class Fault:
-    """What the server does, and what comes of it: an error of a kind, or with None the task that a second request brings."""
+    """What the server does, and how the call ends: with an `error`, or with None by a task after so many requests."""
 
     plays: Sequence[Play]
     error: type[DuomiError] | None = None
@@ -83,11 +83,11 @@ def permanent(play: Play, error: type[DuomiError]) -> Fault:
 
 
 def envelope(code: Any) -> Play:
-    return answer(200, {"code": code, "msg": "the vendor's words"})
+    return answer(200, {"code": code, "msg": "the vendor's message"})
 
 
 async def idle_then_closed(exchange: Exchange) -> None:
-    """Answer well, promise to stay, and close."""
+    """Answer as if the connection stayed open, and close it."""
     await GOOD(exchange)
 
 
@@ -103,32 +103,32 @@ FAULTS: dict[str, Fault] = {
     "a chunk without its end": transient(raw(CHUNKED, b"5\r\nabc")),
     "garbage instead of HTTP": transient(raw(b"\x00\xff garbage \r\n\r\n")),
     "another protocol": transient(raw(b"220 mail.example ESMTP\r\n")),
-    "a head without end": transient(raw(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 50_000)),
-    "two lengths": transient(raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}")),
+    "an endless head": transient(raw(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 50_000)),
+    "two content-lengths": transient(raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}")),
     "broken gzip": transient(compressed(b"\x1f\x8b\x08 not gzip")),
-    "gzip that is none": transient(compressed(BODY)),
-    "gzip cut off": transient(compressed(CUT_GZIP)),
-    "deflate cut off": transient(compressed(zlib.compress(BODY)[:-6], "deflate")),
-    "deflate that is none": transient(compressed(b"\x78\x9cxx", "deflate")),
-    "a coding not asked for": transient(compressed(BODY, "br")),
-    "codings without end": transient(compressed(BODY, ", ".join(["gzip"] * 3_000))),
-    "no answer in time": transient(hang),
-    "half a head in time": transient(then_hang(b"HTTP/1.1 200 OK\r\ncontent-")),
-    "half a body in time": transient(then_hang(ENDLESS, b"{")),
-    "a body that drips": transient(drip(ENDLESS, b" ", SHORT / 6)),
-    "a page instead of JSON": transient(answer(200, b"<html>busy</html>", say="text/html")),
-    "nothing": transient(answer(200, b"")),
+    "invalid gzip": transient(compressed(BODY)),
+    "truncated gzip": transient(compressed(CUT_GZIP)),
+    "truncated deflate": transient(compressed(zlib.compress(BODY)[:-6], "deflate")),
+    "invalid deflate": transient(compressed(b"\x78\x9cxx", "deflate")),
+    "a content coding not asked for": transient(compressed(BODY, "br")),
+    "3,000 content codings": transient(compressed(BODY, ", ".join(["gzip"] * 3_000))),
+    "a timeout": transient(hang),
+    "half a head, then a timeout": transient(then_hang(b"HTTP/1.1 200 OK\r\ncontent-")),
+    "half a body, then a timeout": transient(then_hang(ENDLESS, b"{")),
+    "a dripping body": transient(drip(ENDLESS, b" ", SHORT / 6)),
+    "HTML instead of JSON": transient(answer(200, b"<html>busy</html>", say="text/html")),
+    "an empty body": transient(answer(200, b"")),
     "no content": transient(raw(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    "cut JSON": transient(answer(200, BODY[:-5])),
+    "truncated JSON": transient(answer(200, BODY[:-5])),
     "invalid UTF-8": transient(answer(200, b'{"state": "\xff\xfe"}')),
     "not a task": transient(answer(200, {})),
     "a list": transient(answer(200, [1])),
     "null": transient(answer(200, None)),
     "a number of 5,000 digits": transient(answer(200, b'{"id": ' + b"9" * 5_000 + b"}")),
     "JSON nested 200,000 deep": transient(answer(200, DEEP)),
-    "JSON nested 200,000 deep, to the end": Fault([answer(200, DEEP)], APIResponseError, 5),
-    "garbage to the end": Fault([raw(b"\x00")], APIConnectionError, 5),
-    "no answer in time to the end": Fault([hang], APITimeoutError, 5),
+    "JSON nested 200,000 deep, at every attempt": Fault([answer(200, DEEP)], APIResponseError, 5),
+    "garbage at every attempt": Fault([raw(b"\x00")], APIConnectionError, 5),
+    "a timeout at every attempt": Fault([hang], APITimeoutError, 5),
     **{f"status {status}": transient(answer(status, {"message": "later"}))
        for status in (408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 530, 599)},
     **{f"status {status}": transient(answer(status, BODY)) for status in (201, 202, 206, 299)},
@@ -144,18 +144,18 @@ FAULTS: dict[str, Fault] = {
     "status 410": permanent(answer(410, b""), APIStatusError),
     "status 422": permanent(answer(422, None), APIStatusError),
     "status 451": permanent(answer(451, DEEP), APIStatusError),
-    "status 404 with a body cut off": permanent(half(b'{"message": "gone"}', status=404), NotFoundError),
+    "status 404 with half a body": permanent(half(b'{"message": "gone"}', status=404), NotFoundError),
     **{f"envelope {code!r}": permanent(envelope(code), error)
        for code, error in ((400, APIStatusError), (401, AuthenticationError), (403, PermissionDeniedError),
                            (404, NotFoundError), ("404", NotFoundError), (425, APIStatusError), (499, APIStatusError))},
     **{f"redirect {status}": permanent(answer(status, b"", location="http://127.0.0.1:1/v1"), APIStatusError)
        for status in (301, 302, 303, 307, 308)},
-    "redirect to nowhere": permanent(answer(302, b"", location="https://[::bad:99999999"), APIStatusError),
+    "redirect to an invalid URL": permanent(answer(302, b"", location="https://[::bad:99999999"), APIStatusError),
     "redirect to another scheme": permanent(answer(302, b"", location="file:///etc/passwd"), APIStatusError),
     "not modified": permanent(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"), APIStatusError),
     "switching protocols": transient(raw(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")),
-    "a body without end": permanent(endless(ENDLESS, b" " * 65_536), APIResponseError),
-    "a body without end, in chunks": permanent(endless(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"), APIResponseError),
+    "an endless body": permanent(endless(ENDLESS, b" " * 65_536), APIResponseError),
+    "an endless body, in chunks": permanent(endless(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"), APIResponseError),
     "a gzip bomb": permanent(compressed(bomb(200)), APIResponseError),
     "a gzip bomb in gzip": permanent(compressed(gzip.compress(bomb(400), 9), "gzip, gzip"), APIResponseError),
 }  # fmt: skip
@@ -165,10 +165,10 @@ FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("kind", TABLE_KINDS)
 @pytest.mark.parametrize("name", FAULTS)
 def test_one_call(trusted: Authority, kind: str, name: str) -> None:
-    """What passes costs a request and nothing else; what lasts is one request, and the right error."""
+    """A transient fault costs one request, and a permanent one ends the call with the right error after one request."""
     fault = FAULTS[name]
     tls = trusted.server("127.0.0.1") if fault.tls else None
-    options = {"timeout": SHORT if "in time" in name or "drips" in name else 5.0}
+    options = {"timeout": SHORT if "timeout" in name or "dripping" in name else 5.0}
 
     with FaultServer(fault.plays, tls=tls, accept=fault.accept) as server:
         call = Caller(kind, server.url)
@@ -186,8 +186,8 @@ def test_one_call(trusted: Authority, kind: str, name: str) -> None:
 
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_service_that_comes_up_is_reached(kind: str) -> None:
-    """A refused connection is tried again until somebody listens."""
+def test_a_refused_connection_is_retried(kind: str) -> None:
+    """A call whose connection is refused tries again until the server listens."""
     server = FaultServer([GOOD])
     later = threading.Timer(0.2, server.__enter__)
     later.start()
@@ -201,8 +201,8 @@ def test_a_service_that_comes_up_is_reached(kind: str) -> None:
 
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_idle_connection_that_was_closed_does_no_harm(kind: str) -> None:
-    """The server closes a connection between two calls without a word, and the second call does not feel it."""
+def test_a_closed_idle_connection_does_not_fail_the_next_call(kind: str) -> None:
+    """If the server closes an idle connection between two calls, the second call still succeeds."""
     with FaultServer([idle_then_closed, GOOD]) as server:
         call = Caller(kind, server.url)
         polls = call.script(lambda client: [lambda: client.get_task(ID), lambda: client.get_task(ID)], pause=0.05)
@@ -214,10 +214,10 @@ def test_an_idle_connection_that_was_closed_does_no_harm(kind: str) -> None:
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("host", ["elsewhere.example", None])
-def test_a_certificate_that_is_wrong_is_told_at_once(
+def test_an_invalid_certificate_is_a_permanent_error(
     trusted: Authority, monkeypatch: pytest.MonkeyPatch, kind: str, host: str | None
 ) -> None:
-    """A certificate of another host, or of an authority that is not trusted, is no trouble that passes."""
+    """A certificate for another host, or of an untrusted authority, ends the call after one connection."""
     if host is None:
         monkeypatch.delenv("SSL_CERT_FILE")
 
@@ -230,37 +230,37 @@ def test_a_certificate_that_is_wrong_is_told_at_once(
 
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_trusted_certificate_is_enough(trusted: Authority, kind: str) -> None:
-    """SSL_CERT_FILE works as with plain httpx."""
+def test_a_certificate_in_ssl_cert_file_is_trusted(trusted: Authority, kind: str) -> None:
+    """SSL_CERT_FILE works as it does in httpx."""
     with FaultServer([GOOD], tls=trusted.server("127.0.0.1")) as server:
         assert Caller(kind, server.url)("get_task", ID).progress == 45
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_host_name_that_cannot_be_one_is_a_connection_error(kind: str) -> None:
-    """What Python's resolver cannot even write down is an error of ours."""
+def test_an_invalid_host_name_is_a_connection_error(kind: str) -> None:
+    """A host name that Python cannot encode raises `APIConnectionError`."""
     with pytest.raises(APIConnectionError):
         Caller(kind, f"https://{'a' * 64}.example")("get_task", ID, options={"retry": Retry(attempts=1)})
 
 
-ASKED: dict[str, tuple[str | None, float | None]] = {
+RETRY_AFTERS: dict[str, tuple[str | None, float | None]] = {
     "seconds": ("0", 0.0),
     "decimals": ("0.05", 0.05),
-    "a date that is past": ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    "a date in the past": ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
     **{f"ignored: {value!r}": (value, None) for value in ("soon", "-1", "nan", "inf", "1e309", "", "9" * 400)},
 }
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ASKED)
-def test_a_retry_after_is_heeded_or_ignored(kind: str, name: str) -> None:
-    """A Retry-After that says how long is waited out; one that does not leaves the back-off as it is."""
-    value, seconds = ASKED[name]
+@pytest.mark.parametrize("name", RETRY_AFTERS)
+def test_a_valid_retry_after_replaces_the_back_off(kind: str, name: str) -> None:
+    """A valid Retry-After is the pause before the next attempt, and an invalid one leaves the back-off as it is."""
+    value, seconds = RETRY_AFTERS[name]
     retry = Retry(attempts=2, backoff=0.0 if seconds is None else 30.0)
-    refusal = answer(503, {}, retry_after=value or "")
+    unavailable = answer(503, {}, retry_after=value or "")
 
-    with FaultServer([refusal, GOOD]) as server:
+    with FaultServer([unavailable, GOOD]) as server:
         began = time.monotonic()
         task = Caller(kind, server.url)("get_task", ID, options={"retry": retry})
 
@@ -271,8 +271,8 @@ def test_a_retry_after_is_heeded_or_ignored(kind: str, name: str) -> None:
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", ["61", "3600.5", "Wed, 21 Oct 2099 07:28:00 GMT"])
-def test_a_retry_after_that_is_too_long_ends_the_retries(kind: str, value: str) -> None:
-    """A pause above `max_retry_after` is the caller's to decide on, and the error says how long."""
+def test_a_retry_after_over_its_maximum_ends_the_retries(kind: str, value: str) -> None:
+    """A Retry-After above `max_retry_after` raises an error that says how long it is."""
     with FaultServer([answer(429, {}, retry_after=value)]) as server, pytest.raises(RateLimitError) as caught:
         Caller(kind, server.url)("get_task", ID)
 
@@ -287,7 +287,7 @@ def test_a_retry_after_that_is_too_long_ends_the_retries(kind: str, value: str) 
     "coding", ["gzip", "x-gzip", "deflate", "raw deflate", "identity", "deflate, gzip", "two members"]
 )
 def test_a_compressed_answer_is_read(kind: str, coding: str) -> None:
-    """Whatever was asked for and some servers send is inflated."""
+    """Each content coding that the client accepts is decoded, in the variants that servers send."""
     bodies: dict[str, Callable[[], bytes]] = {
         "gzip": lambda: gzip.compress(BODY),
         "x-gzip": lambda: gzip.compress(BODY),
@@ -305,8 +305,8 @@ def test_a_compressed_answer_is_read(kind: str, coding: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_memory_stays_flat(kind: str) -> None:
-    """Neither an endless body nor a bomb makes the process grow by more than a few bodies' worth."""
+def test_an_endless_body_does_not_fill_the_memory(kind: str) -> None:
+    """Neither an endless body nor a gzip bomb makes the process grow by more than 80 MB."""
     plays = [endless(ENDLESS, b" " * 65_536), compressed(bomb(400))]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -318,9 +318,9 @@ def test_memory_stays_flat(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["half a head in time", "a body that drips", "no answer in time"])
-def test_the_time_limit_is_for_all_of_an_attempt(kind: str, name: str) -> None:
-    """However the server dawdles, an attempt ends after `timeout` seconds."""
+@pytest.mark.parametrize("name", ["half a head, then a timeout", "a dripping body", "a timeout"])
+def test_the_timeout_limits_a_whole_attempt(kind: str, name: str) -> None:
+    """An attempt ends after `timeout` seconds, even if the server sends a little again and again."""
     with FaultServer(FAULTS[name].plays[:1]) as server:
         began = time.monotonic()
         with pytest.raises(APITimeoutError):
@@ -330,8 +330,8 @@ def test_the_time_limit_is_for_all_of_an_attempt(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["asyncio", "trio"])
-def test_a_head_that_drips_is_bounded_under_async(kind: str) -> None:
-    """The async client's limit holds whatever the server does, in the head as well."""
+def test_a_dripping_head_ends_at_the_timeout_under_async(kind: str) -> None:
+    """The async client's timeout limits a response head that never ends."""
     with FaultServer([drip(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", SHORT / 6)]) as server:
         began = time.monotonic()
         with pytest.raises(APITimeoutError):
@@ -344,7 +344,7 @@ ECHOES: dict[str, Play] = {
     "garbage": raw(f"{KEY}\r\n\r\n".encode()),
     "a broken header": raw(f"HTTP/1.1 200 OK\r\n{KEY}\r\n\r\n".encode()),
     "a message": answer(400, {"message": f"the key {KEY} is wrong"}),
-    "a page": answer(200, f"<html>{KEY}</html>".encode(), say=f"text/html; {KEY}"),
+    "an HTML page": answer(200, f"<html>{KEY}</html>".encode(), say=f"text/html; {KEY}"),
     "a request id": answer(500, {}, x_request_id=KEY),
     "an undocumented state": answer(200, {"id": "x", "state": f"{KEY}!"}),
 }
@@ -352,8 +352,8 @@ ECHOES: dict[str, Play] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ECHOES)
-def test_a_key_that_is_sent_back_is_not_shown(kind: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that repeats the key does not make it appear in an error, its traceback, or a log line of ours."""
+def test_an_echoed_key_is_redacted(kind: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """If the server sends the key back, no error, traceback or log record of duomi has it."""
     import traceback
 
     caplog.set_level(1)
@@ -371,7 +371,7 @@ def test_a_key_that_is_sent_back_is_not_shown(kind: str, name: str, caplog: pyte
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_key_is_in_no_log_record(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    """With every logger at its loudest, httpcore's too, no record has the key."""
+    """At the lowest level of every logger, httpcore's included, no record has the key."""
     caplog.set_level(1)
 
     with FaultServer([raw(reset=True), answer(503, {}), GOOD]) as server:
@@ -382,7 +382,7 @@ def test_the_key_is_in_no_log_record(kind: str, caplog: pytest.LogCaptureFixture
 
 
 def test_one_client_serves_sixteen_threads() -> None:
-    """Sixteen threads ask through one client, and each gets its own answer, over faults and all."""
+    """Sixteen threads share one client, and each call gets its own answer, also after a fault."""
 
     async def echo(exchange: Exchange) -> bool | None:
         number = int(exchange.path.rpartition("/")[2])
@@ -412,8 +412,8 @@ def test_one_client_serves_sixteen_threads() -> None:
     assert server.connections <= 16
 
 
-def test_a_client_closed_in_the_middle_says_so() -> None:
-    """A thread that closes the client ends the calls of the others with an error of ours."""
+def test_closing_the_client_during_a_call_is_a_configuration_error() -> None:
+    """If one thread closes the client, the calls of other threads end with `ConfigurationError`."""
     with FaultServer([answer(503, {})]) as server:
         client = Duomi(KEY, base_url=server.url, retry=Retry(attempts=1_000, backoff=0.001))
         threading.Timer(0.2, client.close).start()
@@ -422,12 +422,12 @@ def test_a_client_closed_in_the_middle_says_so() -> None:
 
 
 def proxy(server: FaultServer, seen: list[str]) -> Play:
-    """Be a proxy for one server, whatever host is asked for: tunnels for https, and absolute URLs for http."""
+    """Forward every request to one server, as a proxy does: tunnels for https, absolute URLs for http."""
     import asyncio
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(65_536):
-            writer.write(piece)
+        while chunk := await reader.read(65_536):
+            writer.write(chunk)
             await writer.drain()
         writer.close()
 
@@ -456,7 +456,7 @@ def proxy(server: FaultServer, seen: list[str]) -> Play:
 def test_proxies_work_as_with_httpx(
     trusted: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, scheme: str
 ) -> None:
-    """HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY hold for the API and for downloads, and URLs go to the letter."""
+    """The proxy variables apply to the API and to downloads, and a proxy gets each URL unchanged."""
     clip = f"{scheme}://clips.example/a%2Fb.mp4?X-Sig=a%2Fb'"
     done = {"id": ID, "state": "succeeded", "data": {"videos": [{"url": clip}]}}
     tls = None if scheme == "http" else trusted.server("clips.example")
@@ -475,28 +475,28 @@ def test_proxies_work_as_with_httpx(
 
         assert path.read_bytes() == b"film"
         assert clips.heads[0].path.endswith("/a%2Fb.mp4?X-Sig=a%2Fb'")
-    wanted = f"GET {clip} HTTP/1.1" if scheme == "http" else "CONNECT clips.example:443 HTTP/1.1"
-    assert seen == [wanted, wanted]
+    expected = f"GET {clip} HTTP/1.1" if scheme == "http" else "CONNECT clips.example:443 HTTP/1.1"
+    assert seen == [expected, expected]
 
 
-def test_a_proxy_that_refuses_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a proxy says to a tunnel is no answer of the API's."""
+def test_a_proxy_that_refuses_a_tunnel_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy's reply to CONNECT is a connection error, not a reply of the API."""
     with FaultServer([answer(407, b"who?", say="text/plain")]) as server:
         monkeypatch.setenv("https_proxy", server.url)
         with pytest.raises(APIConnectionError):
             Caller("sync", "https://duomi.example")("get_task", ID)
 
 
-def test_ssl_is_verified_by_default() -> None:
-    """The one TLS context of a client checks certificates and host names."""
+def test_tls_is_verified_by_default() -> None:
+    """The TLS context of a client checks certificates and host names."""
     with Duomi(KEY) as client:
         context = client._driver.lanes.tls
 
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
-def test_server_errors_carry_what_was_said() -> None:
-    """Status, the vendor's number and words, the body and the request's id are all there."""
+def test_a_server_error_has_all_details_of_the_reply() -> None:
+    """An error has the status, the vendor's code and message, the body, the request id and the Retry-After."""
     play = answer(503, {"code": 7, "error": {"message": "maintenance"}}, x_request_id="abc", retry_after="2")
     with FaultServer([play]) as server, pytest.raises(ServerError) as caught:
         Caller("sync", server.url)("get_task", ID, options={"retry": Retry(attempts=1)})
