@@ -1,4 +1,4 @@
-"""A service that waits for paid clips: `celery -A clips worker` runs it, and `python clips.py ID...` hands it tasks."""
+"""A service that waits for paid clips: `celery -A clips worker` runs it, and `python clips.py ID...` sends it tasks."""
 
 import os
 import sys
@@ -11,9 +11,9 @@ REDIS = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("clips", broker=REDIS, backend=REDIS)
 app.conf.broker_connection_retry_on_startup = True
-# A worker leaves in the broker what it cannot look at soon, so that others may.
+# A worker leaves in the broker what it cannot poll soon, so that others can.
 app.conf.worker_eta_task_limit = 100
-# Redis gives a dead worker's messages to another one after this many seconds, and looks for them every 10 s.
+# Redis gives a dead worker's messages to another one after this many seconds, and checks for them every 10 s.
 app.conf.broker_transport_options = {"visibility_timeout": 300, "unacked_restore_throttle": 1}
 
 wait_for_task = register(app)
@@ -21,7 +21,7 @@ wait_for_task = register(app)
 
 @app.task(acks_late=True)
 def save_clip(payload: dict) -> list[str]:
-    """Save a finished clip; a second delivery writes the same file again, and does no harm."""
+    """Save a finished clip; a second delivery only writes the same file again."""
     task = Task.from_payload(payload)
     with Duomi() as client:
         return [str(path) for path in client.download(task, "clips", if_exists="replace")]
@@ -29,11 +29,11 @@ def save_clip(payload: dict) -> list[str]:
 
 @app.task
 def tell_owner(request: object, error: Exception, traceback: object) -> None:
-    """Tell why there is no clip. Celery calls this in the worker that looked: keep it short, or send a task of its own."""
+    """Say why there is no clip. Celery calls this in the worker that polled: keep it short, or send another task."""
     print(f"no clip: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":
     for task_id in sys.argv[1:]:
-        # The task's own id names the Celery task, so that handing it over twice can be noticed.
+        # The task's own id is the Celery task's, too, so a task that is sent twice has one result.
         wait_for_task.apply_async((task_id,), task_id=task_id, link=save_clip.s(), link_error=tell_owner.s())

@@ -1,4 +1,4 @@
-"""The API in a box, on port 8000: 100 tasks that finish after a few looks, and one that fails."""
+"""A simulator of the API on port 8000: 100 tasks that finish after a few polls, and one that fails."""
 
 import threading
 
