@@ -1,4 +1,4 @@
-"""Runs every benchmark, and writes RESULTS.md and the plots beside this file."""
+"""Runs every benchmark, and writes RESULTS.md and the plots next to this file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _processor() -> str:
 
 
 def main() -> None:
-    """Run them one after the other."""
+    """Run all of them, one after the other."""
     parts = [
         "# Benchmarks",
         (
-            "Written by `make bench`. Ratios of one run on one machine; a shared machine is noisy, so look at the size of a figure"
-            " and not at its last digit. Absolute figures are left out on purpose."
+            "Written by `make bench`. The figures are ratios from one run on one machine. A shared machine is noisy, so ignore the last"
+            " digit. There are no absolute figures, on purpose."
         ),
         (
             f"{platform.system()}, {os.cpu_count()} cores, {_processor()}; Python {platform.python_version()};"

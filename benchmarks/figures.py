@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing side by side, fresh processes, and tables."""
+"""What the benchmarks share: side-by-side timing, fresh processes, and tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def side_by_side(contenders: Mapping[str, Callable[[], object]], rounds: int, calls: int) -> dict[str, list[float]]:
-    """Return seconds a call for each round of each contender; they take turns, so that noise hits all alike."""
+    """Return seconds a call for each round of each contender; they take turns, so that noise affects all alike."""
     for call in contenders.values():
         for _ in range(calls):
             call()
@@ -32,7 +32,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def fresh(program: str, *arguments: object) -> Any:
-    """Run a program in a process of its own, and return the JSON of its last line."""
+    """Run a program in a fresh process, and return the JSON of its last line."""
     done = subprocess.run([sys.executable, program, *map(str, arguments)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,4 +1,4 @@
-"""What `import duomi` costs beside `import httpx, attrs`, in a fresh process each time."""
+"""What `import duomi` costs compared with `import httpx, attrs`, in a fresh process each time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(*sorted(name for name in set(sys.modules) - before if not name.startswith(
 """
 
 
-# What pip installs it compiles; a checkout that may not keep its bytecode would be compiled anew each time.
+# pip compiles what it installs; a checkout that cannot keep its bytecode would be compiled again each time.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -39,12 +39,12 @@ def main() -> None:
     print("Interpreter and import, in a fresh process each time:\n")
     print(table(["statement", "time"], [[f"`{name}`", ratio(each, base)] for name, each in times.items()]))
     extra = subprocess.run([sys.executable, "-c", EXTRA], capture_output=True, text=True, check=True).stdout.strip()
-    print(f"\nModules that only `import duomi` loads, its own aside: {extra or 'none'}.\n")
+    print(f"\nModules of others that only `import duomi` loads: {extra or 'none'}.\n")
     figure = ratio(ours, base)
     print(
         table(
             ["figure", "measured"],
-            [["`import duomi` over `import httpx, attrs`", figure]],
+            [["`import duomi` relative to `import httpx, attrs`", figure]],
         )
     )
 

@@ -1,4 +1,4 @@
-"""Many looks at once: looks per second, CPU a look, and memory a task, each figure in a fresh process."""
+"""Many polls at once: polls per second, CPU per poll, and memory per task, each figure in a fresh process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = (10, 100, 1_000, 10_000, 50_000)
 
 
 async def eight_loops(url: str, count: int) -> None:
-    """Ask in eight plain loops, one pool for all."""
+    """Poll in eight plain loops, with one pool for all."""
     left = iter(range(count))
 
     async def loop(client: httpx.AsyncClient) -> None:
@@ -33,7 +33,7 @@ async def eight_loops(url: str, count: int) -> None:
 
 
 async def naive_gather(url: str, count: int) -> None:
-    """Ask for everything at once, with httpx's default pool."""
+    """Poll everything at once, with httpx's default pool."""
     async with httpx.AsyncClient(headers={"Authorization": "key"}, timeout=None) as client:
         answers = await asyncio.gather(*(client.get(f"{url}{PATH}{number}") for number in range(count)))
     for answer in answers:
@@ -41,7 +41,7 @@ async def naive_gather(url: str, count: int) -> None:
 
 
 async def as_completed(url: str, count: int) -> None:
-    """Ask as this client does, with default settings."""
+    """Poll with duomi, with default settings."""
     async with AsyncDuomi("key", base_url=url) as client, client.as_completed(map(str, range(count))) as outcomes:
         found = [outcome async for outcome in outcomes if outcome.error is None]
     if len(found) != count:
@@ -56,7 +56,7 @@ WAYS: dict[str, Callable[[str, int], Awaitable[None]]] = {
 
 
 def measure(way: str, delay: float, count: int) -> dict[str, float]:
-    """Return looks per second, and CPU seconds a look, of this process."""
+    """Return polls per second, and CPU seconds per poll, of this process."""
     with served(delay, "/v1/videos/tasks/" if WAYS[way] is as_completed else PATH) as url:
         began, cpu = time.perf_counter(), time.process_time()
         asyncio.run(WAYS[way](url, count))  # type: ignore[arg-type]
@@ -64,18 +64,18 @@ def measure(way: str, delay: float, count: int) -> dict[str, float]:
 
 
 class Counting(Polling):
-    """Looks at once again, and counts."""
+    """Polls again immediately, and counts."""
 
     polls = 0
 
-    def delay(self, seen: Sequence[Observation]) -> float:
+    def delay(self, history: Sequence[Observation]) -> float:
         """Count."""
-        Counting.polls += len(seen[-1:])
+        Counting.polls += len(history[-1:])
         return 0.0
 
 
 async def _hold(url: str, count: int, polls: int) -> None:
-    """Look so often at each task, so that all that is remembered of it is there."""
+    """Poll each task so often that all of its state is in memory."""
     polling = Counting(timeout=3_600.0)
     async with AsyncDuomi("key", base_url=url) as client, client.as_completed(map(str, range(count)), polling=polling):
         while Counting.polls < count * polls:
@@ -83,7 +83,7 @@ async def _hold(url: str, count: int, polls: int) -> None:
 
 
 def memory(count: int, polls: int = 9) -> dict[str, float]:
-    """Return the resident bytes of this process while so many tasks are waited for."""
+    """Return the resident bytes of this process while it waits for so many tasks."""
     with served() as url:
         asyncio.run(_hold(url, count, polls))
     return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
@@ -98,9 +98,9 @@ def _plot(sizes: dict[int, dict[str, float]], path: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     left.plot(list(sizes), [each["rate"] for each in sizes.values()], marker="o")
-    left.set(xscale="log", ylim=0, xlabel="tasks", ylabel="looks per second")
+    left.set(xscale="log", ylim=0, xlabel="tasks", ylabel="polls per second")
     right.plot(list(sizes), [each["cpu"] * 1e6 for each in sizes.values()], marker="o", color="C1")
-    right.set(xscale="log", ylim=0, xlabel="tasks", ylabel="CPU per look, µs")
+    right.set(xscale="log", ylim=0, xlabel="tasks", ylabel="CPU per poll, µs")
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -126,25 +126,25 @@ def main() -> None:
     slow = {way: fresh(__file__, "--measure", way, 0.1, count) for way, count in ((loops, 400), (ours, 10_000))}
     few, lot = fresh(__file__, "--memory", 1_000)["bytes"], fresh(__file__, "--memory", 5_000)["bytes"]
     best = max(each["rate"] for each in plain)
-    print("Looks per second, against the best of three runs of the eight loops:\n")
+    print("Polls per second, relative to the best of three runs of the eight loops:\n")
     rows: list[list[object]] = [
         [loops, 1.0, slow[loops]["rate"] / 640],
         [naive + ", 1,000 tasks", gathered["rate"] / best, ""],
     ]
     fastest = max(each["rate"] for each in again) / best
     rows.append([ours + ", 10,000 tasks", fastest, slow[ours]["rate"] / 640])
-    print(table(["many looks at once", "loopback", "answers after 100 ms, over the limit of 640"], rows))
+    print(table(["many polls at once", "loopback", "replies after 100 ms, relative to the limit of 640"], rows))
     print("\nBy the number of tasks:\n")
-    print(table(["tasks", "looks per second, over 1,000 tasks", "CPU a look, over 1,000 tasks"],
+    print(table(["tasks", "polls per second, relative to 1,000 tasks", "CPU per poll, relative to 1,000 tasks"],
                 [[f"{n:,}", each["rate"] / many[1_000]["rate"], each["cpu"] / many[1_000]["cpu"]] for n, each in many.items()]))  # fmt: skip
     growth = many[50_000]["cpu"] / many[1_000]["cpu"]
     held = (lot - few) / 4_000 / 1_000
     print()
     print(table(["figure", "measured"], [
-        ["`as_completed` at 10,000 tasks over eight plain loops, looks per second", fastest],
-        ["looks per second where answers take 100 ms, over the limit of 640", slow[ours]["rate"] / 640],
-        ["CPU a look at 50,000 tasks over at 1,000", growth],
-        ["kB a waiting task, after nine looks at each", held],
+        ["`as_completed` at 10,000 tasks relative to eight plain loops, polls per second", fastest],
+        ["polls per second if replies take 100 ms, relative to the limit of 640", slow[ours]["rate"] / 640],
+        ["CPU per poll at 50,000 tasks, relative to 1,000", growth],
+        ["kB per waiting task, after nine polls of each", held],
     ]))  # fmt: skip
     if given.plot:
         _plot(many, given.plot)

@@ -1,4 +1,4 @@
-"""What one look costs, beside raw httpx and the vendors' SDKs of other video APIs."""
+"""What one poll costs, compared with raw httpx and the SDKs of other video APIs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ def main() -> None:
         }
         times = side_by_side(contenders, rounds=15, calls=200)
     base, ours, theirs, _ = times.values()
-    print("One look, loopback, keep-alive:\n")
-    print(table(["one look", "time against raw httpx"], [[name, ratio(each, base)] for name, each in times.items()]))
+    print("One poll, loopback, keep-alive:\n")
+    print(
+        table(["one poll", "time relative to raw httpx"], [[name, ratio(each, base)] for name, each in times.items()])
+    )
     print()
     figures = [
-        ["`get_task` over raw httpx get + json", ratio(ours, base)],
-        ["`get_task` over openai's `videos.retrieve`", ratio(ours, theirs)],
+        ["`get_task` relative to raw httpx get + json", ratio(ours, base)],
+        ["`get_task` relative to openai's `videos.retrieve`", ratio(ours, theirs)],
     ]  # fmt: skip
     print(table(["figure", "measured"], figures))
 

@@ -1,4 +1,4 @@
-"""How many requests each way of polling takes, and how late it notices that a job is done, on made-up jobs."""
+"""How many requests each way of polling needs, and how late it notices that a job is finished, on made-up jobs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ COUNT = 3_000
 
 
 def adaptive(seen: Sequence[Observation], jitter: random.Random) -> float:
-    """Wait as this client does by default, its jitter included."""
+    """Wait as duomi does by default, its jitter included."""
     return Polling().delay(seen) * (0.9 + 0.2 * jitter.random())
 
 
 POLLERS: dict[str, Delay] = {
-    "every 5 s": lambda _seen, _luck: 5.0,
+    "every 5 s": lambda _seen, _jitter: 5.0,
     "every 6 s +- 1.5 s (runwayml)": lambda _seen, jitter: jitter.uniform(4.5, 7.5),
-    "every 2.5 s": lambda _seen, _luck: 2.5,
-    "every 8 s": lambda _seen, _luck: 8.0,
-    "1 s, doubled up to 30 s": lambda seen, _luck: min(30.0, 2.0 ** min(len(seen) - 1, 5)),
+    "every 2.5 s": lambda _seen, _jitter: 2.5,
+    "every 8 s": lambda _seen, _jitter: 8.0,
+    "1 s, doubled up to 30 s": lambda seen, _jitter: min(30.0, 2.0 ** min(len(seen) - 1, 5)),
     "duomi, default": adaptive,
 }
 
 
 def run(delay: Delay, trace: Trace, jitter: random.Random) -> tuple[int, float]:
-    """Return how many requests a job takes, and how many seconds after its end it is noticed."""
+    """Return how many requests a job needs, and how many seconds after its end the poller notices it."""
     at, polls = 0.0, 0
     seen: list[Observation] = []
     while True:
@@ -63,7 +63,7 @@ class Tally:
 
 
 def tallies() -> dict[str, dict[str, Tally]]:
-    """Return the tallies of each poller, by kind, and under "all" of every job."""
+    """Return the tallies of each poller by kind of job, and of all jobs under "all"."""
     found = {name: {kind: Tally() for kind in ("all", *KINDS)} for name in POLLERS}
     for seed in SEEDS:
         for trace in traces(seed, COUNT):
@@ -98,19 +98,19 @@ def main() -> None:
     found = tallies()
     base, other, *_, ours = found.values()
     print(f"{len(SEEDS) * COUNT:,} made-up jobs, seeds {', '.join(map(str, SEEDS))}:\n")
-    print(table(["poller", "requests, over every 5 s", "mean delay, s", "worst delay, s"],
+    print(table(["poller", "requests, relative to every 5 s", "mean delay, s", "worst delay, s"],
                 [[name, kinds["all"].polls / base["all"].polls, kinds["all"].mean, max(kinds["all"].late)] for name, kinds in found.items()]))  # fmt: skip
     print("\nThe default schedule, by kind of job:\n")
-    print(table(["kind", "requests, over every 5 s", "mean delay, s", "every 5 s: mean delay, s", "worst delay, s"],
+    print(table(["kind", "requests, relative to every 5 s", "mean delay, s", "every 5 s: mean delay, s", "worst delay, s"],
                 [[kind, ours[kind].polls / base[kind].polls, ours[kind].mean, base[kind].mean, max(ours[kind].late)] for kind in KINDS]))  # fmt: skip
     against = ours["all"].polls / base["all"].polls
     against_other = ours["all"].polls / other["all"].polls
     print()
     print(table(["figure", "measured"], [
-        ["requests over a fixed 5 s poller", against],
-        ["mean delay over that of a fixed 5 s poller", ours["all"].mean / base["all"].mean],
+        ["requests relative to a fixed 5 s poller", against],
+        ["mean delay relative to a fixed 5 s poller", ours["all"].mean / base["all"].mean],
         ["worst delay, s", max(ours["all"].late)],
-        ["requests over a 6 s +- 1.5 s poller", against_other],
+        ["requests relative to a 6 s +- 1.5 s poller", against_other],
     ]))  # fmt: skip
     if given.plot:
         _plot(found, given.plot)

@@ -1,4 +1,4 @@
-"""The one server that every client is measured against, in a process of its own: keep-alive, and a body made once."""
+"""The server that every client is measured against, in its own process: keep-alive, and a body made once."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is whole."""
+        """Answer each complete request."""
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             path, self._buffer = self._buffer[:end].split(b" ", 2)[1], self._buffer[end + 4 :]

@@ -1,4 +1,4 @@
-"""Made-up jobs as they might go: lognormal lengths, a queue before many of them, and six ways to report progress."""
+"""Made-up jobs: lognormal lengths, a queue before many of them, and six ways to report progress."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS: dict[str, Callable[[float], float | None]] = {
 
 @attrs.frozen
 class Trace:
-    """One job: `queue` seconds pending, `length` seconds running, and how it tells its progress."""
+    """One job: `queue` seconds pending, `length` seconds running, and how it reports progress."""
 
     kind: str
     queue: float
@@ -39,11 +39,11 @@ class Trace:
 
     @property
     def ends_at(self) -> float:
-        """The second at which the job is done."""
+        """The second at which the job is finished."""
         return self.queue + self.length
 
     def poll(self, at: float) -> tuple[str, int | None]:
-        """Return the state and the progress that a look at a second finds."""
+        """Return the state and the progress that a poll at this second finds."""
         if at >= self.ends_at:
             return "succeeded", 100
         if at < self.queue:
