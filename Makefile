@@ -1,4 +1,4 @@
-# `make demo` and `make test` set everything up by themselves.
+# `make demo` and `make test` set everything up first.
 PYTHON ?= python3
 VENV := .venv
 ifeq ($(OS),Windows_NT)
@@ -35,7 +35,7 @@ lint: setup
 	basedpyright
 
 ifeq ($(OS),Windows_NT)
-# There the maintainer's tools do not run (bash, signals, terminals), so it is the package's own tests. Untried.
+# The maintainer's tools do not run there (bash, signals, terminals), so only the package's own tests do. Not tried yet.
 test: setup
 	nox -s promises
 else
@@ -43,35 +43,35 @@ test: lint
 	python -m pytest -q -n 2
 endif
 
-# All tests, and the branch coverage of what is written by hand, which takes longer to measure than to run.
+# All tests, and the branch coverage of the hand-written code.
 test-all: setup
 	coverage erase
 	coverage run -m pytest -q -n 2 -m ''
 	coverage combine --quiet
 	coverage report
 
-# What must hold before a release: the same bytes twice, metadata, changelog, and each Python with the lowest and the newest dependencies.
+# The checks before a release: the same bytes twice, metadata, changelog, and each Python with the lowest and the newest dependencies.
 release-check: setup
 	PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)" nox
 
 bench: .bench-venv/.ready
 	.bench-venv/bin/python benchmarks/all.py
 
-# The peers have an environment of their own, so that they decide nothing about ours.
+# The peers have their own environment, so that their dependencies do not affect ours.
 .bench-venv/.ready: requirements/bench.txt pyproject.toml
 	test -x .bench-venv/bin/python || $(PYTHON) -m venv .bench-venv
 	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# The site, in site/; `python docs/screens.py` draws its screens anew.
+# The site, in site/; `python docs/screens.py` redraws its screens.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 generate: setup
 	./generate.sh
 
-# Compiles the pinned requirements; it writes no addresses.
+# Compiles the pinned requirements, without index URLs.
 requirements: setup
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  -o requirements/dev.txt requirements/dev.in

@@ -1,7 +1,7 @@
-"""What must hold before a release: `make release-check`.
+"""The checks before a release: `make release-check`.
 
-The wheel that is made of the sdist has the same bytes as the one that is made of the checkout, so what is true of the
-one is true of the other; it is tried with each Python that is here, with the lowest and the newest dependencies.
+The wheel built from the sdist must have the same bytes as the wheel built from the checkout. It is tested with each
+installed Python, with the lowest and the newest dependencies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ nox.options.sessions = ["build", "test"]
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
 PYTHONS = ["3.11", "3.12", "3.13"]
-# What needs neither the maintainer's tools nor a broker.
+# Tests that need neither the maintainer's tools nor a broker.
 PROMISES = [
     "test_client", "test_download", "test_flow", "test_fuzz", "test_many", "test_payloads", "test_plugin",
 ]  # fmt: skip
@@ -30,19 +30,19 @@ TOOLS = ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "trio", "trus
 
 
 def digest(path: Path) -> str:
-    """Return what tells one file's bytes from another's."""
+    """Return the SHA-256 of a file."""
     return sha256(path.read_bytes()).hexdigest()
 
 
 def make(session: nox.Session, source: Path, to: Path, *kinds: str) -> list[Path]:
-    """Build in a folder of its own, for the same second each time."""
+    """Build into a folder, with the same timestamp each time."""
     session.run("python", "-m", "build", *kinds, "--outdir", str(to), str(source), silent=True)
     return sorted(to.iterdir())
 
 
 @nox.session(venv_backend="none")
 def build(session: nox.Session) -> None:
-    """Build twice and get the same bytes, and judge what was built."""
+    """Build twice, compare the bytes, and check the packages."""
     version = re.search(
         r'^__version__ = "(.+)"', (ROOT / "wrapper/duomi/_version.py").read_text(encoding="utf-8"), re.MULTILINE
     )
@@ -65,7 +65,7 @@ def build(session: nox.Session) -> None:
     (unpacked,) = folders[2].iterdir()
     (again,) = make(session, unpacked, folders[3], "--wheel")
     if digest(again) != digest(wheel):
-        session.error("the wheel that is made of the sdist is another one than that of the checkout")
+        session.error("the wheel built from the sdist differs from the one built from the checkout")
     session.run("twine", "check", "--strict", str(sdist), str(wheel))
     session.run("check-wheel-contents", "--toplevel", "duomi,duomi_api", str(wheel))
     folders[0].rename(DIST)
@@ -74,7 +74,7 @@ def build(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("dependencies", ["lowest", "newest"])
 def test(session: nox.Session, dependencies: str) -> None:
-    """Try the wheel, with the lowest or the newest dependencies that it allows."""
+    """Test the wheel with the lowest or the newest dependencies that it allows."""
     (wheel,) = DIST.glob("*.whl")
     resolution = "lowest-direct" if dependencies == "lowest" else "highest"
     session.install("-r", "pyproject.toml", "--all-extras", "--resolution", resolution)
@@ -82,19 +82,19 @@ def test(session: nox.Session, dependencies: str) -> None:
     session.install(*TOOLS)
     session.run("duomi", "--version", external=True)
     session.run("python", "-c", "import duomi.celery, duomi.simulator, duomi._cli.commands")
-    # Old libraries warn of themselves on a new Python; the project's own tests have warnings as errors.
+    # Old libraries cause warnings on a new Python; in the checkout, tests treat warnings as errors.
     promises(session, "-W", "default")
 
 
 @nox.session(venv_backend="none")
 def promises(session: nox.Session, *options: str) -> None:
-    """Run the tests that need neither the maintainer's tools nor a broker, with the Python that is there."""
+    """Run the tests that need neither the maintainer's tools nor a broker, with the current Python."""
     session.run("python", "-m", "pytest", "-q", "-n", "2", *options, *(f"tests/{name}.py" for name in PROMISES))
 
 
 @nox.session
 def outlook(session: nox.Session) -> None:
-    """Say what the newest generator and dependencies would change; the checkout stays as it is."""
+    """Report what the newest generator and dependencies would change; the checkout is not touched."""
     copy = Path(session.create_tmp()).resolve() / "copy"
     session.run("rm", "-rf", str(copy), external=True, silent=True)
     session.run("git", "clone", "--quiet", str(ROOT), str(copy), external=True)

@@ -1,4 +1,4 @@
-"""Draws the screens of the documentation: runs the real program on a terminal of its own, and writes what it shows as SVG.
+"""Draws the screens of the documentation: runs the real program in a terminal, and writes what it shows as SVG.
 
 python docs/screens.py        # writes docs/screens/*.svg
 """
@@ -24,7 +24,7 @@ SCREENS = Path(__file__).with_name("screens")
 COLUMNS = 84
 HEX = re.compile("[0-9a-f]{6}")
 COLOURS = {"brown": "yellow", "default": None}
-# As rich has it, less the fonts that it would fetch from elsewhere.
+# Like rich's own, without the fonts that it would load from a server.
 SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "Noto Sans Mono CJK SC", monospace;
@@ -42,7 +42,7 @@ SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http:/
 
 
 def shown(arguments: list[str], base_url: str, folder: str) -> list[Text]:
-    """Run the command, and return the lines that its terminal shows in the end."""
+    """Run the command, and return the lines that its terminal shows at the end."""
     environment = os.environ | {"DUOMI_API_KEY": "sk-simulated", "DUOMI_BASE_URL": base_url, "TERM": "xterm-256color"}
     environment |= {"COLUMNS": str(COLUMNS), "LINES": "30", "NO_PROXY": "127.0.0.1"}
     ours, theirs = pty.openpty()
