@@ -1,4 +1,4 @@
-"""The clients over a real socket: every promise once for sync, asyncio and trio."""
+"""The clients keep their promises over a real socket, with sync, asyncio and trio."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ KEY_WITH_SLASH = "sk-ab/cd-0123456789"
 
 
 def test_get_task_sends_the_bare_key(call: Caller, server: Server) -> None:
-    """A look is one GET with the bare key, our name, and an id that is one path segment."""
+    """A poll is one GET with the bare key, our User-Agent, and the id as one path segment."""
     server.replies = [payload("running")]
 
     task = call("get_task", "a/b?c#d")
@@ -60,10 +60,10 @@ def test_get_task_sends_the_bare_key(call: Caller, server: Server) -> None:
     assert task.progress == 45
 
 
-@pytest.mark.parametrize("trouble", [502, 520, 599, 408, 425, 429, Response("<html>", 200), Response("", 200), {}, []])
-def test_what_passes_is_asked_again(call: Caller, server: Server, trouble: Any) -> None:
-    """Trouble that passes costs an attempt and nothing else."""
-    server.replies = [trouble, payload("running")]
+@pytest.mark.parametrize("failure", [502, 520, 599, 408, 425, 429, Response("<html>", 200), Response("", 200), {}, []])
+def test_a_transient_failure_is_retried(call: Caller, server: Server, failure: Any) -> None:
+    """A transient failure costs one more request and does not reach the caller."""
+    server.replies = [failure, payload("running")]
 
     assert call("get_task", ID).state is TaskState.RUNNING
     assert len(server.requests) == 2
@@ -74,8 +74,8 @@ def test_what_passes_is_asked_again(call: Caller, server: Server, trouble: Any) 
     [(400, APIStatusError), (401, AuthenticationError), (404, NotFoundError), (302, APIStatusError),
      (payload("envelope-404"), NotFoundError)],
 )  # fmt: skip
-def test_what_does_not_pass_is_asked_once(call: Caller, server: Server, reply: Any, kind: type[DuomiError]) -> None:
-    """A refusal is not repeated, and is told with the vendor's words."""
+def test_a_permanent_error_is_not_retried(call: Caller, server: Server, reply: Any, kind: type[DuomiError]) -> None:
+    """A permanent error is raised after one request, names the call, and survives pickle."""
     server.replies = [reply]
 
     with pytest.raises(kind) as caught:
@@ -88,8 +88,8 @@ def test_what_does_not_pass_is_asked_once(call: Caller, server: Server, reply: A
     assert pickle.loads(pickle.dumps(caught.value)) == caught.value
 
 
-def test_attempts_are_counted(call: Caller, server: Server) -> None:
-    """`attempts` counts the first one, too, and the last error comes out."""
+def test_retry_attempts_limits_the_requests(call: Caller, server: Server) -> None:
+    """`attempts` includes the first request, and after the last one its error is raised."""
     server.replies = [503]
 
     with pytest.raises(ServerError):
@@ -99,7 +99,7 @@ def test_attempts_are_counted(call: Caller, server: Server) -> None:
 
 
 def test_a_long_retry_after_ends_the_retries(call: Caller, server: Server) -> None:
-    """A pause that is too long is handed to the caller."""
+    """A Retry-After above `max_retry_after` is raised as an error that says how long it is."""
     server.replies = [Response("{}", 429, {"Retry-After": "3600"})]
 
     with pytest.raises(RateLimitError) as caught:
@@ -109,14 +109,14 @@ def test_a_long_retry_after_ends_the_retries(call: Caller, server: Server) -> No
     assert len(server.requests) == 1
 
 
-def test_nobody_listening_is_a_connection_error(call: Caller) -> None:
-    """A refused connection is an APIConnectionError."""
+def test_a_refused_connection_is_a_connection_error(call: Caller) -> None:
+    """A refused connection raises `APIConnectionError`."""
     with pytest.raises(APIConnectionError):
         call("get_task", ID, options={"base_url": "http://127.0.0.1:1"})
 
 
 def test_a_slow_answer_times_out(call: Caller, server: Server) -> None:
-    """`timeout` bounds an attempt."""
+    """An attempt that takes longer than `timeout` raises `APITimeoutError`."""
     import time
 
     def slow(_request: Any) -> Response:
@@ -129,8 +129,8 @@ def test_a_slow_answer_times_out(call: Caller, server: Server) -> None:
         call("get_task", ID, options={"timeout": 0.1, "retry": Retry(attempts=1)})
 
 
-def test_wait_shows_each_change(call: Caller, server: Server) -> None:
-    """`on_update` is called with each change, and the finished task comes back."""
+def test_wait_calls_on_update_for_each_change(call: Caller, server: Server) -> None:
+    """`on_update` is called with each change, and `wait` returns the finished task."""
     server.replies = [payload("pending"), payload("running"), payload("running"), 502, payload("succeeded")]
     seen: list[Task] = []
 
@@ -142,7 +142,7 @@ def test_wait_shows_each_change(call: Caller, server: Server) -> None:
 
 
 def test_watch_yields_a_failure_and_wait_raises_it(call: Caller, server: Server) -> None:
-    """A failed task is the end of a watch, and an error of a wait."""
+    """A failed task is the last task of a watch, and an error of a wait."""
     server.replies = [payload("error-message")]
 
     assert call("watch", ID)[-1].is_failed
@@ -154,7 +154,7 @@ def test_watch_yields_a_failure_and_wait_raises_it(call: Caller, server: Server)
 
 
 def test_wait_ends_at_its_deadline(call: Caller, server: Server) -> None:
-    """A wait that takes too long says that the task goes on, and how to resume."""
+    """A wait that takes too long raises an error with the last task seen and the command to resume."""
     server.replies = [payload("running")]
 
     with pytest.raises(TaskTimeoutError, match=f"duomi wait {ID}") as caught:
@@ -165,27 +165,29 @@ def test_wait_ends_at_its_deadline(call: Caller, server: Server) -> None:
 
 
 def test_strict_turns_deviations_into_errors(call: Caller, server: Server) -> None:
-    """With `strict=True` what deviates is an error, at once."""
+    """With `strict=True` a deviation ends the wait after one request."""
     server.replies = [payload("pending")]
 
     with pytest.raises(APIResponseError, match="/data"):
         call("wait", ID, options={"strict": True})
+
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("task_id", ["", " ", ".", "..", "a\nb", "\ud800", 7, None])
-def test_bad_ids_never_leave(call: Caller, server: Server, task_id: Any) -> None:
-    """An id that cannot be a path segment is refused before anything is sent."""
+def test_an_invalid_id_is_rejected_before_a_request(call: Caller, server: Server, task_id: Any) -> None:
+    """An id that cannot be a path segment raises `ConfigurationError` before any request."""
     server.replies = [payload("running")]
 
     for method in ("get_task", "wait", "watch"):
         with pytest.raises(ConfigurationError):
             call(method, task_id)
+
     assert server.requests == []
 
 
-def test_generated_functions_have_the_retries(call: Caller, server: Server) -> None:
-    """The generated functions on `api` get the key, the retries and the typed errors."""
+def test_a_generated_function_retries_with_the_key(call: Caller, server: Server) -> None:
+    """A generated function called with `api` sends the key and retries transient failures."""
     server.replies = [502, 520, payload("succeeded")]
 
     model = call.with_api(
@@ -197,8 +199,8 @@ def test_generated_functions_have_the_retries(call: Caller, server: Server) -> N
     assert [request.headers["Authorization"] for request in server.requests] == [KEY] * 3
 
 
-def test_a_post_is_sent_once(call: Caller, server: Server) -> None:
-    """A POST that was answered 502 might have bought something, and is not sent again."""
+def test_a_post_is_not_retried_after_a_502(call: Caller, server: Server) -> None:
+    """A POST that was answered 502 is not sent again, because it might have bought something."""
     server.replies = [502, payload("succeeded")]
 
     with pytest.raises(ServerError):
@@ -210,8 +212,8 @@ def test_a_post_is_sent_once(call: Caller, server: Server) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_post_that_was_rate_limited_is_sent_again(call: Caller, server: Server) -> None:
-    """A 429 did nothing, so even a POST is repeated."""
+def test_a_post_is_retried_after_a_429(call: Caller, server: Server) -> None:
+    """A POST that was answered 429 is sent again, because the server did nothing."""
     server.replies = [429, payload("succeeded")]
 
     call.with_api(
@@ -222,8 +224,8 @@ def test_a_post_that_was_rate_limited_is_sent_again(call: Caller, server: Server
     assert len(server.requests) == 2
 
 
-def test_the_key_goes_to_the_api_alone(call: Caller) -> None:
-    """The generated client's transport refuses another host."""
+def test_the_generated_client_sends_nothing_to_another_host(call: Caller) -> None:
+    """The generated client rejects a URL of another host, so that the key stays with the API."""
     with pytest.raises(ConfigurationError, match="not the API"):
         call.with_api(
             lambda client: client.api.get_httpx_client().get("http://127.0.0.2:1/"),
@@ -231,16 +233,16 @@ def test_the_key_goes_to_the_api_alone(call: Caller) -> None:
         )
 
 
-def test_the_generated_functions_of_the_other_kind_are_refused() -> None:
-    """`Duomi.api` serves the sync functions, `AsyncDuomi.api` the asyncio functions, and each says so."""
+def test_the_wrong_kind_of_generated_function_is_rejected() -> None:
+    """A sync function with `AsyncDuomi.api`, or the reverse, raises an error that names the right client."""
     with pytest.raises(ConfigurationError, match=r"use Duomi\.api"):
         get_video_task.sync_detailed(ID, client=AsyncDuomi(KEY).api)
     with Duomi(KEY) as client, pytest.raises(ConfigurationError, match=r"use AsyncDuomi\.api"):
         anyio.run(partial(get_video_task.asyncio_detailed, ID, client=client.api))
 
 
-def test_the_generated_client_is_configured_as_usual(call: Caller, server: Server) -> None:
-    """`with_headers` and `with_timeout` make a client with the key and the retries, too."""
+def test_a_copy_of_the_generated_client_keeps_key_and_retries(call: Caller, server: Server) -> None:
+    """`with_headers` and `with_timeout` return a client that still has the key and the retries."""
     server.replies = [502, payload("running")]
 
     call.with_api(
@@ -256,8 +258,8 @@ def test_the_generated_client_is_configured_as_usual(call: Caller, server: Serve
     assert [request.headers["authorization"] for request in server.requests] == [KEY, KEY]
 
 
-def test_a_closed_client_refuses(server: Server) -> None:
-    """After `close` nothing is sent."""
+def test_a_closed_client_rejects_calls(server: Server) -> None:
+    """After `close` every call raises `ConfigurationError`."""
     client = Duomi(KEY, base_url=server.url)
     client.close()
 
@@ -266,23 +268,23 @@ def test_a_closed_client_refuses(server: Server) -> None:
             attempt()
 
 
-def test_the_callers_own_client_is_used_and_left_open(server: Server) -> None:
-    """Requests go through the caller's client, with its headers, and it is not closed."""
+def test_http_client_is_used_and_not_closed(server: Server) -> None:
+    """Requests go through `http_client`, with its headers, and it stays open."""
     server.replies = [payload("running")]
-    own = httpx.Client(headers={"X-Mine": "1"})
+    http_client = httpx.Client(headers={"X-Mine": "1"})
 
-    with Duomi(KEY, base_url=server.url, http_client=own) as client:
+    with Duomi(KEY, base_url=server.url, http_client=http_client) as client:
         client.get_task(ID)
 
     assert server.requests[0].headers["X-Mine"] == "1"
     assert server.requests[0].headers["User-Agent"].startswith("duomi/")
-    assert not own.is_closed
-    own.close()
+    assert not http_client.is_closed
+    http_client.close()
 
 
 @pytest.mark.parametrize("key", ["", "  ", "a\nb", "schlüssel", "\x00", b"bytes"])
-def test_bad_keys_are_refused(key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that cannot be a header is refused, and so is none."""
+def test_an_invalid_key_is_rejected(key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that cannot be a header, and a missing key, raise `ConfigurationError`."""
     monkeypatch.delenv("DUOMI_API_KEY", raising=False)
 
     for given in (key, None):
@@ -295,8 +297,8 @@ def test_bad_keys_are_refused(key: Any, monkeypatch: pytest.MonkeyPatch) -> None
     ["", " ", "duomiapi.com", "ftp://duomiapi.com", "https://", "https://user:s3cret@duomiapi.com", "http://duomiapi.com",
      "https://h/?a=b", "https://h:99999999/", "http://127.0.0.1.evil.example"],
 )  # fmt: skip
-def test_bad_base_urls_are_refused(url: str) -> None:
-    """A base URL that is none, or would give the key away, is refused without repeating a password."""
+def test_an_invalid_base_url_is_rejected(url: str) -> None:
+    """A base URL that is invalid, or would reveal the key, raises an error without the password in it."""
     with pytest.raises(ConfigurationError) as caught:
         Duomi(KEY, base_url=url)
 
@@ -305,7 +307,7 @@ def test_bad_base_urls_are_refused(url: str) -> None:
 
 @pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
 def test_a_trailing_v1_is_dropped(server: Server, ending: str) -> None:
-    """People configure the base URL with `/v1` and without."""
+    """A base URL with `/v1` and one without lead to the same requests."""
     server.replies = [payload("running")]
 
     with Duomi(KEY, base_url=server.url + ending) as client:
@@ -315,8 +317,8 @@ def test_a_trailing_v1_is_dropped(server: Server, ending: str) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, math.nan, "5", True])
-def test_bad_settings_are_refused(value: Any) -> None:
-    """A setting that is no number of seconds is refused."""
+def test_an_invalid_setting_is_rejected(value: Any) -> None:
+    """A setting that is not a valid number raises `ConfigurationError`."""
     for make in (
         lambda: Retry(backoff=value), lambda: Retry(attempts=value if value != "5" else 0),
         lambda: Polling(interval=value), lambda: Polling(stall=value), lambda: Duomi(KEY, timeout=value),
@@ -327,17 +329,17 @@ def test_bad_settings_are_refused(value: Any) -> None:
 
 
 def test_the_key_is_in_no_repr() -> None:
-    """No representation of a client or of its parts shows the key."""
+    """The `repr` of a client or of a part of it never shows the key."""
     client = Duomi(KEY)
-
     shown = repr(client) + repr(client._driver.settings) + repr(client.api) + repr(vars(client._driver))
+
     assert KEY not in shown
     with pytest.raises(TypeError):
         pickle.dumps(client._driver.settings.auth)
 
 
-def test_the_twins_have_the_same_signatures() -> None:
-    """`Duomi` and `AsyncDuomi` have the same names and the same arguments."""
+def test_both_clients_have_the_same_signatures() -> None:
+    """`Duomi` and `AsyncDuomi` have the same methods with the same parameters."""
     names = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
     sync = {n: m for n, m in vars(Duomi).items() if inspect.isfunction(m)}
     asynchronous = {names.get(n, n): m for n, m in vars(AsyncDuomi).items() if inspect.isfunction(m)}
@@ -350,8 +352,8 @@ def test_the_twins_have_the_same_signatures() -> None:
         ]
 
 
-def test_what_is_exported_can_be_imported() -> None:
-    """`__all__` is what the package root offers, and nothing else."""
+def test_all_lists_every_public_name() -> None:
+    """`__all__` is every public name of the package, and nothing else."""
     public = {name for name, value in vars(duomi).items() if not (name.startswith("_") or inspect.ismodule(value))} | {
         "__version__"
     }
@@ -359,15 +361,15 @@ def test_what_is_exported_can_be_imported() -> None:
     assert public == set(duomi.__all__)
 
 
-def test_unfinished_failed_and_empty_tasks_are_not_downloaded(call: Caller) -> None:
-    """Only a finished task with a video has a clip."""
+def test_a_task_without_a_video_is_not_downloaded(call: Caller) -> None:
+    """An unfinished task, a failed one, and one without a video raise `DownloadError`."""
     for name in ("running", "error-message", "characters"):
         with pytest.raises(DownloadError):
             call("download", Task.from_payload(payload(name)))
 
 
-def test_what_is_no_client_is_refused() -> None:
-    """An `http_client` of the other kind, settings of another type, and a URL that is none, are refused."""
+def test_an_invalid_constructor_argument_is_rejected() -> None:
+    """An `http_client` of the other kind, a setting of another type, and an invalid URL raise `ConfigurationError`."""
     for make in (
         lambda: Duomi(KEY, http_client=httpx.AsyncClient()),  # type: ignore[arg-type]
         lambda: AsyncDuomi(KEY, http_client=httpx.Client()),  # type: ignore[arg-type]
@@ -379,33 +381,34 @@ def test_what_is_no_client_is_refused() -> None:
         with pytest.raises(ConfigurationError) as caught:
             make()
         assert "s3cret" not in str(caught.value)
+
     assert repr(AsyncDuomi(KEY)) == "AsyncDuomi(base_url='https://duomiapi.com')"
     assert "localhost" in repr(Duomi(KEY, base_url="http://localhost:80/v1"))
     assert "::1" in repr(Duomi(KEY, base_url="http://[::1]:1"))
 
 
 @pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
-def test_a_time_limit_that_is_none_is_refused(call: Caller, timeout: Any) -> None:
-    """The time that a wait may take is a number of seconds, or None for ever."""
+def test_an_invalid_timeout_of_a_wait_is_rejected(call: Caller, timeout: Any) -> None:
+    """The timeout of a wait is a number of seconds or `None`."""
     with pytest.raises(ConfigurationError):
         call("wait", ID, timeout=timeout)
 
 
-def test_a_wait_without_end_goes_on(call: Caller, server: Server) -> None:
-    """`None` waits for ever, which here is until the task is done."""
+def test_a_wait_with_timeout_none_ends_with_its_task(call: Caller, server: Server) -> None:
+    """`timeout=None` waits until the task is finished."""
     server.replies = [payload("running"), payload("succeeded")]
 
     assert call("wait", ID, timeout=None).is_succeeded
 
 
-def test_errors_can_stand_in_sets() -> None:
-    """An error that equals another hashes as it does."""
+def test_equal_errors_have_equal_hashes() -> None:
+    """Errors that are equal count once in a set."""
     assert len({NotFoundError("a", 404), NotFoundError("a", 404), NotFoundError("b", 404)}) == 2
     assert str(DuomiError()) == ""
 
 
-def test_what_a_generated_function_is_answered_is_judged(call: Caller, server: Server) -> None:
-    """What calls itself JSON must be JSON; what does not is handed over as it is."""
+def test_an_invalid_json_reply_to_a_generated_function_is_an_error(call: Caller, server: Server) -> None:
+    """A reply of type JSON must be valid JSON, and a reply of another type is returned unchanged."""
     server.replies = [Response("hello", content_type="text/plain"), Response("{", content_type="application/json")]
 
     def get(client: Any) -> Any:
@@ -415,49 +418,50 @@ def test_what_a_generated_function_is_answered_is_judged(call: Caller, server: S
         return client.api.get_async_httpx_client().get("/v1/x")
 
     assert call.with_api(get, aget).text == "hello"
-    one = Duomi(KEY)
-    assert one.api is one.api
-    one.close()
+    client = Duomi(KEY)
+    assert client.api is client.api
+    client.close()
     with pytest.raises(ConfigurationError, match="closed"):
-        get(one)
-    theirs = AsyncDuomi(KEY)
-    assert theirs.api is theirs.api
+        get(client)
+    async_client = AsyncDuomi(KEY)
+    assert async_client.api is async_client.api
     with pytest.raises(APIResponseError, match="not JSON"):
         call.with_api(get, aget)
 
 
-def test_a_client_of_the_callers_that_is_closed_is_told(server: Server) -> None:
-    """A closed `http_client` is an error of configuration, before anything is sent and in the middle."""
-    own = httpx.Client()
-    client = Duomi(KEY, base_url=server.url, http_client=own)
-    own.close()
+def test_a_closed_http_client_is_a_configuration_error(server: Server) -> None:
+    """A call with a closed `http_client` raises an error that says so."""
+    http_client = httpx.Client()
+    client = Duomi(KEY, base_url=server.url, http_client=http_client)
+    http_client.close()
+
     with pytest.raises(ConfigurationError, match="http_client is closed"):
         client.get_task(ID)
 
 
-def test_a_bug_in_the_callers_transport_comes_out_as_it_is() -> None:
-    """A RuntimeError that is not about a closed client is nobody's to hide."""
+def test_a_bug_in_the_transport_of_http_client_is_raised_unchanged() -> None:
+    """A RuntimeError that is not about a closed client is raised unchanged."""
 
     def broken(_request: httpx.Request) -> httpx.Response:
         raise RuntimeError("a bug")
 
-    own = httpx.Client(transport=httpx.MockTransport(broken))
-    with pytest.raises(RuntimeError, match="a bug"), Duomi(KEY, http_client=own) as client:
+    http_client = httpx.Client(transport=httpx.MockTransport(broken))
+    with pytest.raises(RuntimeError, match="a bug"), Duomi(KEY, http_client=http_client) as client:
         client.get_task(ID)
 
     async def main() -> None:
-        theirs = httpx.AsyncClient(transport=httpx.MockTransport(broken))
-        async with AsyncDuomi(KEY, http_client=theirs) as client:
+        async_client = httpx.AsyncClient(transport=httpx.MockTransport(broken))
+        async with AsyncDuomi(KEY, http_client=async_client) as client:
             await client.get_task(ID)
 
     with pytest.raises(RuntimeError, match="a bug"):
         asyncio.run(main())
 
 
-def test_a_proxy_that_needs_another_package_is_named(
+def test_a_socks_proxy_without_its_package_is_a_configuration_error(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A SOCKS proxy without its package is a setting that cannot be used, for tasks and for clips."""
+    """A SOCKS proxy without its package raises an error that names the extra to install, for tasks and for clips."""
     monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:1")
     call.base_url = "https://duomi.example"
     done = {"id": ID, "state": "succeeded", "data": {"videos": [{"url": "https://clips.example/1.mp4"}]}}
@@ -469,15 +473,16 @@ def test_a_proxy_that_needs_another_package_is_named(
 
 
 @pytest.mark.parametrize("proxy", ["socks://127.0.0.1:1", "http://me:s3c/ret@h:1", "http://[::1", "http://h:99999"])
-def test_a_proxy_that_is_not_a_url_is_ignored(
+def test_an_invalid_proxy_url_is_ignored(
     proxy: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An entry that cannot be read is ignored with one WARNING, which does not repeat it."""
+    """An invalid proxy URL is ignored with one WARNING that does not show it."""
     monkeypatch.setattr(lanes, "_warned", set())
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
-    assert [lanes.proxy_for(httpx.URL("https://h/")) for _ in range(2)] == [None, None]
+    proxies = [lanes.proxy_for(httpx.URL("https://h/")) for _ in range(2)]
 
+    assert proxies == [None, None]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "s3c" not in caplog.text
 
@@ -485,17 +490,17 @@ def test_a_proxy_that_is_not_a_url_is_ignored(
 PROXY = "http://127.0.0.1:9"
 PROXIES: dict[str, tuple[str, dict[str, str], str | None]] = {
     "https": ("https://duomi.example", {"HTTPS_PROXY": PROXY}, PROXY),
-    "all": ("https://duomi.example", {"ALL_PROXY": PROXY}, PROXY),
+    "all schemes": ("https://duomi.example", {"ALL_PROXY": PROXY}, PROXY),
     "lower case": ("http://duomi.example", {"http_proxy": PROXY}, PROXY),
     "without a scheme": ("https://duomi.example", {"HTTPS_PROXY": "127.0.0.1:9"}, PROXY),
-    "of another scheme": ("https://duomi.example", {"HTTP_PROXY": PROXY}, None),
+    "another scheme": ("https://duomi.example", {"HTTP_PROXY": PROXY}, None),
     "this machine over http": ("http://127.0.0.1:8000", {"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, None),
     "localhost over http": ("http://localhost:8000", {"HTTP_PROXY": PROXY}, None),
     "::1 over http": ("http://[::1]:8000", {"HTTP_PROXY": PROXY}, None),
     "no_proxy: host": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "duomi.example"}, None),
     "no_proxy: domain": ("https://a.duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": ".duomi.example"}, None),
     "no_proxy: everything": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, None),
-    "no_proxy: another": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "example"}, None),
+    "no_proxy: another host": ("https://duomi.example", {"HTTPS_PROXY": PROXY, "NO_PROXY": "example"}, None),
     "no_proxy: a network": ("https://10.1.2.3", {"HTTPS_PROXY": PROXY, "NO_PROXY": "::1/128, 10.0.0.0/8"}, None),
     "no_proxy: another network": ("https://10.1.2.3", {"HTTPS_PROXY": PROXY, "NO_PROXY": "::1/128,11.0.0.0/8"}, PROXY),
     "no_proxy: an address": ("https://[::1]", {"HTTPS_PROXY": PROXY, "NO_PROXY": "[::1]"}, None),
@@ -505,19 +510,19 @@ PROXIES: dict[str, tuple[str, dict[str, str], str | None]] = {
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_a_proxy_is_what_the_environment_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables and exceptions are read as other programs read them; there is none for this machine over http."""
-    url, environment, wanted = PROXIES[name]
+def test_the_proxy_is_read_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy variables and NO_PROXY are read as in other programs, and this machine has no proxy over http."""
+    url, environment, expected = PROXIES[name]
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
 
     proxy = lanes.proxy_for(httpx.URL(url))
 
-    assert (proxy and str(proxy.url)) == wanted
+    assert (proxy and str(proxy.url)) == expected
 
 
-def test_a_key_that_the_vendor_sends_back_is_taken_out(call: Caller, server: Server) -> None:
-    """Neither the task nor the error of one that failed holds the key, wherever the vendor puts it."""
+def test_an_echoed_key_is_redacted_in_tasks_and_errors(call: Caller, server: Server) -> None:
+    """If the vendor sends the key back, neither the task nor its error has it."""
     server.replies = [{"id": ID, "state": "error", "message": f"bad key {KEY}", "data": {"of": [KEY]}}]
 
     with pytest.raises(TaskFailedError, match=r"bad key \*\*\*") as caught:
@@ -528,8 +533,8 @@ def test_a_key_that_the_vendor_sends_back_is_taken_out(call: Caller, server: Ser
     assert KEY not in repr(caught.value.task.raw)
 
 
-def test_a_short_key_is_no_reason_to_change_an_answer(server: Server) -> None:
-    """A key that might be a word of the answer's own stays there: what is no secret hides nothing."""
+def test_a_short_key_is_not_redacted(server: Server) -> None:
+    """A short key might be a normal word of a reply, so the reply is not changed."""
     server.replies = [payload("running")]
 
     with Duomi("running", base_url=server.url) as client:
@@ -545,7 +550,7 @@ async def async_function(*_arguments: object) -> None: ...
 
 NOT_CALLBACKS: dict[str, Any] = {
     "an async function": async_function,
-    "a partial of one": partial(async_function, 1),
+    "a partial of an async function": partial(async_function, 1),
     "an object with an async __call__": _AsyncCall(),
     "a number": 5,
 }
@@ -553,8 +558,8 @@ NOT_CALLBACKS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", NOT_CALLBACKS)
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_a_callback_that_cannot_work_is_told_before_anything_is_sent(kind: str, name: str, server: Server) -> None:
-    """A callback that cannot be called, or whose coroutine would not be awaited, is a setting that cannot be used."""
+def test_an_invalid_callback_is_rejected_before_a_request(kind: str, name: str, server: Server) -> None:
+    """A callback that cannot be called, or that would not be awaited, raises `ConfigurationError` before any request."""
     call, callback = Caller(kind, server.url), NOT_CALLBACKS[name]
     server.replies = [payload("succeeded")]
     task = Task.from_payload(payload("succeeded"))
@@ -570,8 +575,8 @@ def test_a_callback_that_cannot_work_is_told_before_anything_is_sent(kind: str, 
     assert server.requests == []
 
 
-def test_what_cannot_work_is_told_before_anything_is_sent(call: Caller, server: Server) -> None:
-    """An id for a task, and a collection that is none, are arguments that cannot be used."""
+def test_an_argument_of_the_wrong_type_is_rejected_before_a_request(call: Caller, server: Server) -> None:
+    """An id instead of a task, and `None` instead of ids, raise `ConfigurationError` before any request."""
     with pytest.raises(ConfigurationError, match=r"takes a duomi\.Task"):
         call("download", ID)
     with Duomi(KEY, base_url=server.url) as client, pytest.raises(ConfigurationError, match="collection of ids"):
@@ -601,8 +606,8 @@ def test_an_async_callback_is_awaited(kind: str, server: Server) -> None:
     assert seen == [45, 100, 100]
 
 
-def test_no_answer_names_the_host(call: Caller) -> None:
-    """Where nobody answers the error says who should have."""
+def test_a_connection_error_names_the_host(call: Caller) -> None:
+    """If there is no answer, the error names the host and the port."""
     call.base_url = "http://127.0.0.1:9"
 
     with pytest.raises(APIConnectionError, match=r"no answer from 127\.0\.0\.1:9: "):
@@ -610,25 +615,26 @@ def test_no_answer_names_the_host(call: Caller) -> None:
 
 
 @pytest.mark.parametrize("written", [KEY_WITH_SLASH, KEY_WITH_SLASH.replace("/", "\\/")])
-def test_a_key_is_taken_out_however_json_writes_it(server: Server, written: str) -> None:
-    """A key with a character that JSON may escape is found in both forms, and in the headers of a generated answer."""
+def test_a_key_that_json_escapes_is_redacted(server: Server, written: str) -> None:
+    """A key is redacted both plain and as JSON escapes it, and in the headers of a generated response."""
     body = json.dumps(payload("error-message") | {"message": "key KEY is blocked"}).replace("KEY", written)
     server.replies = [Response(body, 200, {"x-echo": KEY_WITH_SLASH}, content_type="application/json")]
+
     with Duomi(KEY_WITH_SLASH, base_url=server.url) as client:
         assert client.get_task("a").message == "key *** is blocked"
         assert get_video_task.sync_detailed(client=client.api, task_id="a").headers["x-echo"] == "***"
 
 
 @pytest.mark.parametrize("directory", [None, 5, "a\0b"])
-def test_a_folder_that_is_none_is_a_setting(call: Caller, server: Server, directory: Any) -> None:
-    """What cannot be the path of a folder is told as such."""
+def test_an_invalid_directory_is_rejected(call: Caller, server: Server, directory: Any) -> None:
+    """A value that cannot be the path of a folder raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="directory"):
         call("download", Task.from_payload(payload("succeeded")), directory)
 
 
 @pytest.mark.parametrize("timeout", [math.inf, 10**400, -1, math.nan, True, "5"])
-def test_a_time_limit_ends(call: Caller, timeout: Any) -> None:
-    """Only `None` waits for ever, and a number that is no time is told as such."""
+def test_an_invalid_timeout_is_rejected(call: Caller, timeout: Any) -> None:
+    """An infinite, negative or huge timeout, and one of another type, raise `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="timeout"):
         call("wait", ID, timeout=timeout)
     with pytest.raises(ConfigurationError, match="timeout"):
