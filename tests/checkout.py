@@ -1,4 +1,4 @@
-"""A copy of what generate.sh works on, and how to run it there."""
+"""A copy of the files that generate.sh needs, and functions to run it there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOLDERS = ("contract", "templates", "generated", "requirements")
 
 
 def copy_to(folder: Path) -> Path:
-    """Copy the maintainer's part of this project, and return the folder."""
+    """Copy the files that generate.sh needs into a folder, and return it."""
     for name in _FILES:
         shutil.copy(ROOT / name, folder)
     for name in _FOLDERS:
@@ -42,7 +42,7 @@ def generate(
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Return every file's bytes, so that two moments can be compared."""
+    """Return the bytes of every file, to compare two states of a folder."""
     files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 

@@ -1,4 +1,4 @@
-"""A service as its owner would write it, for the workers of `test_celery.py`."""
+"""A Celery service, as a user would write it, for the workers of `test_celery.py`."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ app.conf.update(
 )
 
 
-def diary() -> Redis:
+def records() -> Redis:
     return Redis.from_url(BROKER, decode_responses=True)
 
 
 class Client(Duomi):
-    """Writes down in which process it is made and closed."""
+    """Records the processes in which it is made and closed."""
 
     def __init__(self) -> None:
         super().__init__(retry=Retry(attempts=4, backoff=0.1))
-        diary().rpush("made", os.getpid())
+        records().rpush("made", os.getpid())
 
     def close(self) -> None:
         super().close()
-        diary().rpush("closed", os.getpid())
+        records().rpush("closed", os.getpid())
 
 
 wait_for_task = register(app, client=Client, polling=POLLING)
@@ -48,13 +48,13 @@ in_own_queue.rate_limit = "5/s"
 
 @app.task(shared=False, acks_late=True, reject_on_worker_lost=True)
 def save_clip(payload: dict[str, Any]) -> str:
-    diary().rpush("saved", payload["id"])
+    records().rpush("saved", payload["id"])
     return str(payload["id"])
 
 
 @app.task(shared=False, acks_late=True, reject_on_worker_lost=True)
 def tell_owner(_request: Any, error: Exception, _traceback: Any, task_id: str) -> None:
-    diary().rpush("failed", f"{task_id} {type(error).__name__}")
+    records().rpush("failed", f"{task_id} {type(error).__name__}")
 
 
 @app.task(shared=False, acks_late=True, reject_on_worker_lost=True)

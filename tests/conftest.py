@@ -1,4 +1,4 @@
-"""Fixtures: a server that answers by script, and a client of each kind behind one face."""
+"""Fixtures: a server that answers by script, and a client of each kind behind one interface."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(autouse=True)
 def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Authority:
-    """Trust the tests' own authority: to read the certificates of all public ones takes longer than most tests."""
+    """Trust only the tests' own authority, because reading all public certificates takes longer than most tests."""
     if "index" not in request.keywords:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     return authority

@@ -1,4 +1,4 @@
-"""A raw server that misbehaves by script: it knows sockets and bytes, and no HTTP library that would mend anything."""
+"""A raw server that misbehaves by script, on sockets and bytes, because an HTTP library would correct its faults."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Any, Self
 import attrs
 import trustme
 
-FOREVER = 60.0
+HANG_LIMIT = 60.0
 
 
 @attrs.define
 class Exchange:
-    """One request as it came, and the ways to answer it."""
+    """One request as it arrived, and the means to answer it."""
 
     head: bytes
     reader: asyncio.StreamReader
@@ -45,8 +45,8 @@ class Exchange:
             await self.writer.drain()
 
     async def hang(self) -> None:
-        """Say nothing until the other side has had enough."""
-        await asyncio.wait_for(self.reader.read(), FOREVER)
+        """Send nothing until the other side closes the connection."""
+        await asyncio.wait_for(self.reader.read(), HANG_LIMIT)
 
     def reset(self) -> None:
         """Close with a RST, as a machine does that has lost the connection."""
@@ -67,7 +67,7 @@ def head(status: int, headers: dict[str, str]) -> bytes:
 def answer(
     status: int = 200, body: Any = b"", *, keep: bool = True, say: str = "application/json", **more: str
 ) -> Play:
-    """Answer well-formed HTTP; a body that is not bytes is sent as JSON."""
+    """Answer valid HTTP; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
     named = {name.replace("_", "-"): value for name, value in more.items()}
 
@@ -90,24 +90,24 @@ def raw(*pieces: bytes, reset: bool = False) -> Play:
 
 
 def half(body: bytes, *, status: int = 200, reset: bool = False, **more: str) -> Play:
-    """Promise a body, send the first half of it, and break off."""
+    """Promise a body, send the first half of it, and close."""
     named = {name.replace("_", "-"): value for name, value in more.items()}
     promised = {"content-type": "application/json", "content-length": str(len(body))} | named
     return raw(head(status, promised), body[: len(body) // 2], reset=reset)
 
 
 def compressed(body: bytes, coding: str = "gzip") -> Play:
-    """Answer bytes under a content-encoding that they may or may not have."""
+    """Answer bytes with a content-encoding that may be wrong."""
     return answer(200, body, content_encoding=coding)
 
 
 async def hang(exchange: Exchange) -> None:
-    """Take the request, and say nothing."""
+    """Take the request, and send nothing."""
     await exchange.hang()
 
 
 def then_hang(*pieces: bytes) -> Play:
-    """Begin an answer, and say nothing more."""
+    """Begin an answer, and then send nothing more."""
 
     async def play(exchange: Exchange) -> None:
         await exchange.send(*pieces)
@@ -140,7 +140,7 @@ def endless(first: bytes, piece: bytes) -> Play:
 
 
 def bomb(megabytes: int) -> bytes:
-    """Return a gzip body, a thousandth as long, that inflates to so many megabytes, and does not end."""
+    """Return an unfinished gzip body that inflates to so many megabytes, a thousand times its size."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     start = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
     megabyte = packer.compress(bytes(1024 * 1024)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -151,7 +151,7 @@ class FaultServer:
     """Plays its script, one play a request, and the last one again and again.
 
     `accept` is played before TLS and before any request, one entry a connection: `b""` closes at once, other bytes are
-    sent and the connection closed, None lets it through.
+    sent and the connection closed, None lets the connection through.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class FaultServer:
         self._accept = list(accept)
         self._tls = tls
         self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))  # connections are refused until it is entered
+        self._socket.bind(("127.0.0.1", 0))  # until the server is entered it refuses connections
         self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -209,7 +209,7 @@ class FaultServer:
         with contextlib.suppress(*ended):
             try:
                 if first is not None:
-                    await asyncio.wait_for(reader.read(64), FOREVER)
+                    await asyncio.wait_for(reader.read(64), HANG_LIMIT)
                     writer.write(first)
                     await writer.drain()
                     return
@@ -233,7 +233,7 @@ class FaultServer:
 
 @attrs.frozen
 class Authority:
-    """A certificate authority of the tests' own: a server's context for a host, and the file that trusts it."""
+    """The tests' own certificate authority: makes the TLS context of a server, and the file that trusts it."""
 
     file: Path
     ca: trustme.CA = attrs.field(factory=trustme.CA)

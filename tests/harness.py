@@ -1,4 +1,4 @@
-"""What the tests share: a client of each kind behind one face, and a server that answers by script."""
+"""What the tests share: a client of each kind behind one interface, and a server that answers by script."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import anyio
 import pytest
-import trio  # noqa: F401  (imported here, it counts in nobody's time limit)
+import trio  # noqa: F401  (imported here, so that no test's time limit includes it)
 from duomi import AsyncDuomi, Duomi, Polling, Retry
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-# The tables are long: the third of their columns is left to `make test-all`.
+# The tables are long, so only `make test-all` runs them with trio.
 TABLE_KINDS = ["sync", "asyncio", pytest.param("trio", marks=pytest.mark.slow)]
 KEY = "sk-test-0123456789"
 QUICK = Retry(backoff=0.0)
@@ -24,21 +24,21 @@ POLLING = Polling(interval=0.01, timeout=60.0)
 PAYLOADS = Path(__file__).parent / "payloads"
 
 
-def until(true: Callable[[], object], limit: float = 60.0) -> None:
-    """Wait until something holds, `limit` seconds at most."""
+def until(condition: Callable[[], object], limit: float = 60.0) -> None:
+    """Wait until a condition is true, at most `limit` seconds."""
     ends_at = time.monotonic() + limit
-    while not true():
-        assert time.monotonic() < ends_at, "it never came"
+    while not condition():
+        assert time.monotonic() < ends_at, f"the condition is still false after {limit} s"
         time.sleep(0.02)
 
 
 def payload(name: str) -> Any:
-    """Return one of the re-typed answers of the live API."""
+    """Return a copy of one of the live API's replies."""
     return json.loads((PAYLOADS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 class Caller:
-    """Calls a method by name on a fresh client: sync, asyncio or trio, one and the same to a test."""
+    """Calls a method by name on a new client, so that one test serves sync, asyncio and trio."""
 
     def __init__(self, kind: str, base_url: str) -> None:
         self.kind = kind
