@@ -1,4 +1,4 @@
-"""What others know of weaknesses: in our code, in our workflows, and in what we depend on."""
+"""Known weaknesses: none in the code, in the workflows, or in the dependencies."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def test_bandit_finds_nothing() -> None:
 
 
 def test_zizmor_finds_nothing() -> None:
-    """The workflows have least privileges, and actions pinned by hash."""
+    """The workflows have least privileges, and pin their actions by hash."""
     done = run("zizmor", "--offline", "--no-progress", ".github/workflows")
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_workflows_are_valid() -> None:
-    """Each workflow is what the schema of workflows allows."""
+    """Each workflow conforms to the schema of GitHub workflows."""
     files = [str(path) for path in (ROOT / ".github/workflows").glob("*.yml")]
     done = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
 
@@ -40,10 +40,10 @@ def test_the_workflows_are_valid() -> None:
 
 @pytest.mark.index
 def test_pip_audit_finds_nothing() -> None:
-    """No pinned dependency has a known vulnerability, as far as the index can be asked."""
+    """No pinned dependency has a vulnerability that the index knows."""
     done = run("pip-audit", "--disable-pip", "--require-hashes", "-r", "requirements/dev.txt", "-f", "json")
-    told = json.loads(done.stdout)["dependencies"] if done.stdout.startswith("{") else []
-    if not any("vulns" in dependency for dependency in told):
-        pytest.skip("pip-audit: the index here tells nothing of vulnerabilities, so nothing was audited")
+    dependencies = json.loads(done.stdout)["dependencies"] if done.stdout.startswith("{") else []
+    if not any("vulns" in dependency for dependency in dependencies):
+        pytest.skip("pip-audit: this index has no data on vulnerabilities, so nothing was audited")
 
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""The command, through a real process against the simulator."""
+"""The command line, in a real process with the simulator."""
 
 from __future__ import annotations
 
@@ -78,8 +78,10 @@ def duomi(folder: Path, base_url: str, *arguments: str, key: str | None = KEY) -
         (["--version", "get"], 0, f"duomi {__version__}\n", ""),
     ],
 )  # fmt: skip
-def test_exit_codes(tmp_path: Path, base_url: str, arguments: list[str], code: int, stdout: str, stderr: str) -> None:
-    """Each command ends with the code that design and `--help` promise, and says why."""
+def test_each_command_has_its_exit_code(
+    tmp_path: Path, base_url: str, arguments: list[str], code: int, stdout: str, stderr: str
+) -> None:
+    """Each command ends with its documented exit code, and says why."""
     done = duomi(tmp_path, base_url, *arguments)
 
     assert done.returncode == code, done.stderr
@@ -89,16 +91,16 @@ def test_exit_codes(tmp_path: Path, base_url: str, arguments: list[str], code: i
     assert KEY not in done.stdout + done.stderr
 
 
-def test_without_a_key_it_says_how_to_set_one(tmp_path: Path, base_url: str) -> None:
-    """A missing key is exit 2 and the name of the variable."""
+def test_a_missing_key_is_exit_2(tmp_path: Path, base_url: str) -> None:
+    """Without a key the command exits with 2 and names the variable to set."""
     done = duomi(tmp_path, base_url, "get", "video", key=None)
 
     assert done.returncode == 2
     assert "DUOMI_API_KEY" in done.stderr
 
 
-def test_a_clip_is_downloaded_once(tmp_path: Path, base_url: str) -> None:
-    """`download` saves the clip, and keeps a file that is there."""
+def test_an_existing_clip_is_not_downloaded_again(tmp_path: Path, base_url: str) -> None:
+    """`download` saves the clip, and keeps a file that already exists."""
     for _ in range(2):
         done = duomi(tmp_path, base_url, "download", "video", "-d", "clips", "--json")
         assert done.returncode == 0, done.stderr
@@ -109,19 +111,20 @@ def test_a_clip_is_downloaded_once(tmp_path: Path, base_url: str) -> None:
     assert [path.name for path in (tmp_path / "clips").iterdir()] == ["video.mp4"]
 
 
-def test_json_has_one_object_a_line(tmp_path: Path, base_url: str) -> None:
-    """`--json` prints the documented fields, and nothing else on stdout."""
+def test_wait_with_json_prints_only_the_documented_fields(tmp_path: Path, base_url: str) -> None:
+    """`--json` prints one object for each task, with the documented fields, and nothing else on stdout."""
     done = duomi(tmp_path, base_url, "wait", "video", "failed", "--json")
 
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     fields = {"id", "state", "progress", "message", "videos", "characters", "paths", "error", "raw"}
+
     assert all(row.keys() == fields for row in rows)
     assert {row["id"]: row["error"] is None for row in rows} == {"video": True, "failed": False}
     assert len(rows) == 2
 
 
-def test_the_demo_needs_nothing(tmp_path: Path) -> None:
-    """`duomi demo` shows a clip, a character and a failure, leaves a playable clip, and heeds no proxy."""
+def test_the_demo_needs_no_key_and_no_network(tmp_path: Path) -> None:
+    """`duomi demo` shows a clip, a character and a failure, saves the clip, and uses no proxy."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
         done = duomi(tmp_path, "http://127.0.0.1:1", "demo", key=None)
@@ -135,9 +138,9 @@ def test_the_demo_needs_nothing(tmp_path: Path) -> None:
 def start(folder: Path, base_url: str, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
     environment = os.environ | {"DUOMI_BASE_URL": base_url, "DUOMI_API_KEY": KEY, "TERM": "xterm"}
     environment.setdefault("COLUMNS", "80")
-    # Whoever started the tests may ignore SIGINT, and that would be inherited.
-    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from duomi._cli import main; main()"
-    command = [sys.executable, "-c", heed, *arguments]
+    # The parent process may ignore SIGINT, and this process would inherit that.
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from duomi._cli import main; main()"
+    command = [sys.executable, "-c", program, *arguments]
     return subprocess.Popen(command, cwd=folder, env=environment, **more)
 
 
@@ -148,8 +151,8 @@ def start(folder: Path, base_url: str, *arguments: str, **more: Any) -> subproce
         ("wait video stuck --timeout 60 --json", "duomi wait --timeout 60 --json stuck"),
     ],
 )
-def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, words: str, resume: str) -> None:
-    """Interrupted, it ends with 130, has printed what it knows, and prints the command that goes on with what is left."""
+def test_ctrl_c_prints_the_command_to_resume(tmp_path: Path, words: str, resume: str) -> None:
+    """After Ctrl-C a wait exits with 130, and prints its results and the command to resume the unfinished tasks."""
     simulator = Simulator(TASKS, api_key=KEY)
     with simulator.serve() as url:
         process = start(tmp_path, url, *words.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -160,13 +163,14 @@ def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, words: str, resu
         process.send_signal(signal.SIGINT)
 
         _, error = (text.decode() for text in process.communicate(timeout=20))
+
     assert process.returncode == 130, error
     assert (b'"video"' in out) == ("--json" in words)
     assert error.strip().splitlines()[-1] == resume
 
 
-def test_ctrl_c_in_a_single_call(tmp_path: Path) -> None:
-    """Interrupted in the middle of a request, it ends with 130 and no traceback."""
+def test_ctrl_c_during_a_request_is_exit_130(tmp_path: Path) -> None:
+    """After Ctrl-C during a request the command exits with 130, without a traceback."""
     with FaultServer([hang]) as server:
         process = start(tmp_path, server.url, "get", "x", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         until(lambda: server.heads)
@@ -177,8 +181,8 @@ def test_ctrl_c_in_a_single_call(tmp_path: Path) -> None:
     assert b"Traceback" not in error
 
 
-def test_ctrl_c_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted before it has begun, it ends with 130 as well."""
+def test_ctrl_c_during_the_import_is_exit_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C during the import of the command line it exits with 130, too."""
 
     class Interrupted:
         def find_spec(self, name: str, *_: object) -> None:
@@ -196,7 +200,7 @@ def test_ctrl_c_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the command on a terminal of its own, and return its code and what it wrote."""
+    """Run the command on its own terminal, and return its exit code and its output."""
     ours, theirs = pty.openpty()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
@@ -205,14 +209,14 @@ def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: s
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):
-        while piece := os.read(ours, 65_536):
-            shown += piece
+        while chunk := os.read(ours, 65_536):
+            shown += chunk
     os.close(ours)
     return process.wait(20), shown.decode()
 
 
-def test_bars_on_a_terminal(tmp_path: Path, base_url: str) -> None:
-    """On a terminal there is a bar for each task, and a table."""
+def test_a_terminal_shows_bars_and_a_table(tmp_path: Path, base_url: str) -> None:
+    """On a terminal `wait` shows progress bars and the messages of its tasks."""
     code, shown = on_a_terminal(tmp_path, base_url, "wait", "video", "failed")
 
     assert code == 1
@@ -221,8 +225,8 @@ def test_bars_on_a_terminal(tmp_path: Path, base_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_json_is_one_object_a_line(tmp_path: Path, base_url: str) -> None:
-    """Every command speaks JSON, with the same keys."""
+def test_every_command_prints_the_same_json_keys(tmp_path: Path, base_url: str) -> None:
+    """With `--json` every command prints one object a task, with the same keys."""
     for arguments in (["get", "video"], ["check", "character"], ["wait", "video", "failed"]):
         rows = [json.loads(line) for line in duomi(tmp_path, base_url, *arguments, "--json").stdout.splitlines()]
         assert len(rows) == len(arguments) - 1
@@ -231,8 +235,8 @@ def test_json_is_one_object_a_line(tmp_path: Path, base_url: str) -> None:
             assert set(row) - {"deviations"} == keys
 
 
-def test_ids_come_from_stdin(tmp_path: Path, base_url: str) -> None:
-    """`-` reads ids, one a line; none at all is a usage error."""
+def test_ids_are_read_from_stdin(tmp_path: Path, base_url: str) -> None:
+    """`-` reads ids from stdin, one a line, and an empty input is a usage error."""
     for given, code in ((b"video\n\ncharacter\n", 0), (b"\n", 2)):
         process = start(
             tmp_path, base_url, "wait", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -248,7 +252,7 @@ def test_ids_come_from_stdin(tmp_path: Path, base_url: str) -> None:
     ("module", "command", "extra"), [("typer", "get", "cli"), ("pytest_httpserver", "demo", "simulator")]
 )
 def test_a_missing_extra_is_named(tmp_path: Path, module: str, command: str, extra: str) -> None:
-    """Without an extra, the command that needs it says how to install it."""
+    """A command without its extra exits with 2 and names the extra to install."""
     code = f"import sys; sys.modules['{module}'] = None; sys.argv[1:] = ['{command}', 'x'][:{1 + (command == 'get')}]; from duomi._cli import main; main()"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -259,7 +263,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, module: str, command: str, ext
 
 
 def test_the_simulator_answers_like_the_api() -> None:
-    """A wrong key, an unknown path, a range of a clip, and an answer of one's own are answered as by the live API."""
+    """The simulator answers a wrong key, an unknown path and a range of a clip as the live API does."""
 
     def late(request: Request) -> Response | None:
         return Response("", 503) if request.path == "/late" else None
@@ -275,15 +279,15 @@ def test_the_simulator_answers_like_the_api() -> None:
         assert client.get("/files/a.mp4", headers={"Range": "bytes=10-", "If-Range": '"old"'}).status_code == 200
 
     simulator = Simulator({"a": Script()})
-    with simulator.serve() as url, Duomi(KEY, base_url=url) as one:
-        one.get_task("a")
+    with simulator.serve() as url, Duomi(KEY, base_url=url) as client_of_simulator:
+        client_of_simulator.get_task("a")
         assert simulator.polls("a") == 1
 
 
-def test_ctrl_c_after_the_last_end_has_nothing_to_resume(
+def test_ctrl_c_after_the_last_task_prints_no_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Interrupted when all is done, it shows what there is, and no command."""
+    """After Ctrl-C when all tasks are finished there is no command to resume."""
 
     async def interrupted(_job: object) -> None:
         raise KeyboardInterrupt
@@ -299,12 +303,12 @@ def test_ctrl_c_after_the_last_end_has_nothing_to_resume(
 
 
 @pytest.mark.slow
-def test_no_color_means_none(tmp_path: Path, base_url: str) -> None:
-    """With NO_COLOR set no colour is written, with bars all the same."""
+def test_no_color_turns_colours_off(tmp_path: Path, base_url: str) -> None:
+    """With NO_COLOR set the output has bars but no colours."""
     _, coloured = on_a_terminal(tmp_path, base_url, "wait", "video")
     code, plain = on_a_terminal(tmp_path, base_url, "wait", "video", NO_COLOR="1")
-
     colours = re.compile(r"\x1b\[[0-9;]*3[0-9;]*m")
+
     assert code == 0
     assert colours.search(coloured)
     assert not colours.search(plain)
@@ -312,8 +316,8 @@ def test_no_color_means_none(tmp_path: Path, base_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_narrow_terminal_keeps_a_line_a_task(tmp_path: Path, base_url: str) -> None:
-    """Below 60 columns neither bar nor time is shown, and no line is broken."""
+def test_a_narrow_terminal_has_one_line_for_each_task(tmp_path: Path, base_url: str) -> None:
+    """Below 60 columns there is no bar and no time, and no line wraps."""
     screen, code = shown_on(tmp_path, base_url, ["wait", "video", "failed"], columns=36, lines=24)
 
     assert code == 1
@@ -323,7 +327,7 @@ def test_a_narrow_terminal_keeps_a_line_a_task(tmp_path: Path, base_url: str) ->
 
 @pytest.mark.slow
 def test_many_tasks_fit_on_a_low_terminal(tmp_path: Path) -> None:
-    """With more tasks than lines there is a bar for all of them, and those that go on have theirs."""
+    """With more tasks than lines there is one bar for all tasks."""
     ids = [f"task-{number}" for number in range(40)]
     with Simulator(dict.fromkeys(ids, Script(pending=0, running=())) | {"stuck": Script(pending=10**6)}).serve() as url:
         screen, code = shown_on(tmp_path, url, ["wait", *ids, "stuck", "--timeout", "2"], columns=80, lines=10)
@@ -336,7 +340,7 @@ def test_many_tasks_fit_on_a_low_terminal(tmp_path: Path) -> None:
 
 
 def shown_on(folder: Path, base_url: str, arguments: list[str], *, columns: int, lines: int) -> tuple[list[str], int]:
-    """Return all lines that a terminal of that size has shown, and the exit code."""
+    """Return all lines that a terminal of this size has shown, and the exit code."""
     screen = pyte.HistoryScreen(columns, lines, history=1_000)
     code, text = on_a_terminal(folder, base_url, *arguments, LINES=str(lines), COLUMNS=str(columns))
     pyte.Stream(screen).feed(text)
@@ -345,25 +349,25 @@ def shown_on(folder: Path, base_url: str, arguments: list[str], *, columns: int,
 
 
 @pytest.mark.slow
-def test_the_command_that_resumes_works_as_printed(tmp_path: Path) -> None:
-    """What is printed at Ctrl-C goes on with what was left, when it is pasted into a shell."""
-    asked, go_on = threading.Event(), threading.Event()
+def test_the_printed_command_resumes_the_wait(tmp_path: Path) -> None:
+    """The command that is printed after Ctrl-C works when it is pasted into a shell."""
+    polled, resumed = threading.Event(), threading.Event()
 
     def hold(_request: Request) -> Response | None:
-        asked.set()
+        polled.set()
         return (
-            None if go_on.is_set() else Response('{"id": "a b", "state": "running"}', content_type="application/json")
+            None if resumed.is_set() else Response('{"id": "a b", "state": "running"}', content_type="application/json")
         )
 
     with Simulator({"a b": Script(pending=0, running=())}, answer=hold).serve() as url:
         process = start(
             tmp_path, url, "wait", "a b", "--download", "my clips", stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        assert asked.wait(60)
+        assert polled.wait(60)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=20)
         resume = error.decode().strip().splitlines()[-1]
-        go_on.set()
+        resumed.set()
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"DUOMI_BASE_URL": url, "DUOMI_API_KEY": KEY, "PATH": path}
         done = subprocess.run(resume, shell=True, cwd=tmp_path, env=environment, capture_output=True, check=False)
@@ -376,13 +380,13 @@ def test_the_command_that_resumes_works_as_printed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, shell: str) -> None:
-    """`duomi --show-completion` writes what a shell sources, and the command answers what the shell then asks."""
-    ask = {
+    """The command answers the completion request of each shell with the matching options."""
+    requests = {
         "bash": {"COMP_WORDS": "duomi wait --do", "COMP_CWORD": "2"},
         "zsh": {"_TYPER_COMPLETE_ARGS": "duomi wait --do"},
         "fish": {"_TYPER_COMPLETE_ARGS": "duomi wait --do", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
     }
-    environment = os.environ | {"_DUOMI_COMPLETE": f"complete_{shell}", "DUOMI_BASE_URL": base_url} | ask[shell]
+    environment = os.environ | {"_DUOMI_COMPLETE": f"complete_{shell}", "DUOMI_BASE_URL": base_url} | requests[shell]
     command = [sys.executable, "-c", "import sys; sys.argv[0] = 'duomi'; from duomi._cli import main; main()"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
@@ -392,8 +396,8 @@ def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, she
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["get", "video"], ["wait", "video", "--json"], ["check", "character"]])
-def test_output_that_cannot_be_written_is_no_failed_task(tmp_path: Path, base_url: str, arguments: list[str]) -> None:
-    """A full disk is exit 2 and a line, and a reader who has gone is exit 2 without one."""
+def test_output_that_cannot_be_written_is_exit_2(tmp_path: Path, base_url: str, arguments: list[str]) -> None:
+    """A full disk is exit 2 with one line, and a closed pipe is exit 2 without a line."""
     with Path("/dev/full").open("w") as full:
         process = start(tmp_path, base_url, *arguments, stdout=full, stderr=subprocess.PIPE)
         _, error = process.communicate(timeout=20)
@@ -408,8 +412,8 @@ def test_output_that_cannot_be_written_is_no_failed_task(tmp_path: Path, base_ur
 
 
 @pytest.mark.slow
-def test_an_output_without_chinese_has_its_numbers(tmp_path: Path, base_url: str) -> None:
-    """Where stdout is ASCII the vendor's words come as escapes, and nothing breaks."""
+def test_chinese_is_escaped_on_an_ascii_output(tmp_path: Path, base_url: str) -> None:
+    """If stdout is ASCII, the vendor's labels are printed as escapes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONIOENCODING", "ascii")
         done = duomi(tmp_path, base_url, "get", "stuck")
@@ -419,24 +423,24 @@ def test_an_output_without_chinese_has_its_numbers(tmp_path: Path, base_url: str
 
 
 @pytest.mark.slow
-def test_the_demo_fails_where_it_cannot_save(tmp_path: Path) -> None:
-    """Its own failed task is part of the show; a clip that is not saved is exit 5."""
+def test_a_demo_that_cannot_save_its_clip_is_exit_5(tmp_path: Path) -> None:
+    """If the demo cannot save its clip, it exits with 5."""
     (tmp_path / "demo").touch()
 
     assert duomi(tmp_path, "http://127.0.0.1:1", "demo", key=None).returncode == 5
 
 
 @pytest.mark.slow
-def test_an_error_is_an_object_for_a_program(tmp_path: Path, base_url: str) -> None:
-    """With `--json` a refusal is an object on stdout from every command."""
+def test_an_error_is_a_json_object_with_json(tmp_path: Path, base_url: str) -> None:
+    """With `--json` every command prints an error as an object on stdout."""
     for command in ("get", "check", "wait", "download"):
         done = duomi(tmp_path, base_url, command, "unknown", "--json")
         assert (done.returncode, json.loads(done.stdout)["error"]["type"]) == (3, "NotFoundError")
 
 
 @pytest.mark.slow
-def test_a_log_line_stands_above_the_bars(tmp_path: Path, base_url: str) -> None:
-    """What is logged in the middle is seen on a terminal, too."""
+def test_a_log_line_is_shown_on_a_terminal(tmp_path: Path, base_url: str) -> None:
+    """A line that is logged while the bars are shown stays on the screen."""
     for _ in range(2):
         screen, code = shown_on(tmp_path, base_url, ["download", "video"], columns=80, lines=24)
 
@@ -445,8 +449,8 @@ def test_a_log_line_stands_above_the_bars(tmp_path: Path, base_url: str) -> None
 
 
 @pytest.mark.slow
-def test_it_is_a_module_too_and_takes_short_help(tmp_path: Path, base_url: str) -> None:
-    """`python -m duomi` is `duomi`, `-h` is `--help`, and a byte order mark before the first id is none of the id."""
+def test_the_module_short_help_and_a_byte_order_mark_work(tmp_path: Path, base_url: str) -> None:
+    """`python -m duomi` is `duomi`, `-h` is `--help`, and a byte order mark on stdin is not part of an id."""
     for arguments in (["-h"], ["wait", "-h"]):
         command = [sys.executable, "-m", "duomi", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -458,8 +462,8 @@ def test_it_is_a_module_too_and_takes_short_help(tmp_path: Path, base_url: str) 
 
 
 @pytest.mark.slow
-def test_a_setting_that_cannot_be_used_is_one_line(tmp_path: Path, base_url: str) -> None:
-    """A proxy that is none is exit 2 and a line, for one task and for many."""
+def test_an_invalid_proxy_is_exit_2(tmp_path: Path, base_url: str) -> None:
+    """An invalid proxy is exit 2 without a traceback, for one task and for many."""
     for command in ("get", "wait", "download"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ALL_PROXY", "foo://h:1")
@@ -478,6 +482,6 @@ def test_a_setting_that_cannot_be_used_is_one_line(tmp_path: Path, base_url: str
         (NotFoundError("t"), "refused"),
     ],
 )
-def test_a_bar_that_ends_badly_says_so_in_a_word(error: DuomiError, word: str) -> None:
-    """Beside the bar stands how its task ended."""
+def test_the_bar_of_a_failed_task_has_a_word_for_it(error: DuomiError, word: str) -> None:
+    """Beside the bar of a task that failed a word says why."""
     assert _end(TaskResult(Outcome("t", None, error), [])) == word

@@ -1,4 +1,4 @@
-"""A clip arrives whole, or nothing is left behind."""
+"""A download saves the whole clip, or leaves no file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def clip(_request: Request) -> Response:
 
 
 def test_every_video_is_saved(call: Caller, server: Server, tmp_path: Path) -> None:
-    """Each video has its file, its URL is sent to the letter, and the key stays at home."""
+    """Each video has its own file, its URL is sent unchanged, and the key is not sent."""
     server.replies = [clip]
     progress: list[tuple[int, int | None]] = []
     task = finished(f"{server.url}/1.mp4?X-Sig=a%2Fb'|", f"{server.url}/2.mp4")
@@ -40,8 +40,8 @@ def test_every_video_is_saved(call: Caller, server: Server, tmp_path: Path) -> N
     assert len(list((tmp_path / "new").iterdir())) == 2
 
 
-def test_a_file_that_is_there_is_refused_or_replaced(call: Caller, server: Server, tmp_path: Path) -> None:
-    """Nothing is overwritten unasked, and nothing is fetched for it."""
+def test_an_existing_file_is_only_replaced_on_request(call: Caller, server: Server, tmp_path: Path) -> None:
+    """An existing file is an error before any request, unless `if_exists="replace"`."""
     server.replies = [clip]
     (tmp_path / "t.mp4").write_bytes(b"mine")
 
@@ -62,8 +62,8 @@ def test_a_file_that_is_there_is_refused_or_replaced(call: Caller, server: Serve
         Response("", 302, {"Location": "/again"}),
     ],
 )  # fmt: skip
-def test_what_is_no_clip_leaves_nothing(call: Caller, server: Server, tmp_path: Path, answer: Any) -> None:
-    """An error page is never saved as a clip."""
+def test_a_reply_that_is_not_a_clip_is_not_saved(call: Caller, server: Server, tmp_path: Path, answer: Any) -> None:
+    """An error page, an empty body or an invalid redirect raises `DownloadError`, and leaves no file."""
     server.replies = [answer]
 
     with pytest.raises(DownloadError) as caught:
@@ -73,8 +73,8 @@ def test_what_is_no_clip_leaves_nothing(call: Caller, server: Server, tmp_path: 
     assert type(caught.value)(*caught.value.args) == caught.value
 
 
-def test_trouble_that_passes_is_outlasted(call: Caller, server: Server, tmp_path: Path) -> None:
-    """A 503 from the clip's server costs an attempt."""
+def test_a_transient_failure_of_a_download_is_retried(call: Caller, server: Server, tmp_path: Path) -> None:
+    """A 503 from the clip's server costs one attempt."""
     server.replies = [503, clip]
 
     (path,) = call("download", finished(f"{server.url}/1.mp4"), tmp_path)
@@ -82,8 +82,8 @@ def test_trouble_that_passes_is_outlasted(call: Caller, server: Server, tmp_path
     assert path.read_bytes() == CLIP
 
 
-def test_a_stale_url_is_asked_for_again(call: Caller, server: Server, tmp_path: Path) -> None:
-    """403 on a clip means that its URL has aged: the task is asked once for a fresh one."""
+def test_an_expired_url_is_replaced_by_a_fresh_one(call: Caller, server: Server, tmp_path: Path) -> None:
+    """After a 403 for a clip the task is polled once, and its fresh URL is used."""
     fresh = {"id": "t", "state": "succeeded", "data": {"videos": [{"url": f"{server.url}/fresh.mp4"}]}}
     server.replies = [403, fresh, clip]
 
@@ -93,8 +93,8 @@ def test_a_stale_url_is_asked_for_again(call: Caller, server: Server, tmp_path: 
     assert [request.path for request in server.requests] == ["/old.mp4", "/v1/videos/tasks/t", "/fresh.mp4"]
 
 
-def test_what_arrived_before_is_told(call: Caller, server: Server, tmp_path: Path) -> None:
-    """Of several videos those that arrived stay, and the error lists them."""
+def test_a_download_error_lists_the_saved_videos(call: Caller, server: Server, tmp_path: Path) -> None:
+    """If a later video fails, the saved ones stay, and the error lists them."""
     server.replies = [clip, 400]
 
     with pytest.raises(DownloadError) as caught:
@@ -107,8 +107,8 @@ def test_what_arrived_before_is_told(call: Caller, server: Server, tmp_path: Pat
 @pytest.mark.parametrize(
     "task_id", ["a/b", "..", "con", "CON.txt", "a\\b", "x" * 400, "a:b", " a", "a.", "é\u202e", "长" * 300]
 )
-def test_names_are_safe_everywhere(task_id: str) -> None:
-    """A name that had to be changed says so with a hash, and fits every file system."""
+def test_file_names_are_valid_on_every_system(task_id: str) -> None:
+    """A file name fits every file system, and has a hash if it had to be changed."""
     name = file_name(task_id)
 
     assert not set(name) & set('<>:"/\\|?*')
