@@ -1,4 +1,4 @@
-"""A clip reaches the disk whole through whatever passes, and where it cannot, the folder is as it was."""
+"""A download survives transient faults, and after any other fault the folder is unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clip(body: bytes = CLIP, **more: Any) -> Play:
 
 
 def cut(at: int = len(CLIP) // 2, **more: str) -> Play:
-    """Promise the whole clip, and break off after so many bytes."""
+    """Promise the whole clip, and close after so many bytes."""
     named = {name.replace("_", "-"): value for name, value in more.items()}
     return raw(head(200, {"content-type": "video/mp4", "content-length": str(len(CLIP))} | named), CLIP[:at])
 
@@ -44,25 +44,25 @@ def cut(at: int = len(CLIP) // 2, **more: str) -> Play:
 def rest(
     body: bytes = CLIP, *, etag: str = ETAG, shift: int = 0, total: str | None = None, upto: int | None = None
 ) -> Play:
-    """Answer the range that was asked for, or the whole clip where none was, or where the clip has changed since."""
+    """Answer the requested range, or the whole clip if no range is requested or the clip has changed."""
 
     async def play(exchange: Exchange) -> bool | None:
-        wanted, mark = exchange.header("range"), exchange.header("if-range")
-        if wanted is None or mark != etag:
+        requested, validator = exchange.header("range"), exchange.header("if-range")
+        if requested is None or validator != etag:
             return await clip(body, etag=etag)(exchange)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-        span = f"bytes {start + shift}-{len(body) - 1}/{total or len(body)}"
+        start = int(requested.removeprefix("bytes=").removesuffix("-"))
+        content_range = f"bytes {start + shift}-{len(body) - 1}/{total or len(body)}"
         part = body[start : start + upto] if upto else body[start:]
-        sent = head(
+        response_head = head(
             206,
             {
                 "content-type": "video/mp4",
                 "content-length": str(len(body) - start),
-                "content-range": span,
+                "content-range": content_range,
                 "etag": etag,
             },
         )
-        await exchange.send(sent, part)
+        await exchange.send(response_head, part)
         return upto is None
 
     return play
@@ -70,10 +70,10 @@ def rest(
 
 @attrs.frozen
 class Clip:
-    """What the server plays for one clip; whether it arrives, and how many requests there are."""
+    """What the server plays for one clip, whether the clip is saved, and after how many requests."""
 
     plays: Sequence[Play]
-    arrives: bool
+    saved: bool
     requests: int | None = None
     body: bytes = CLIP
 
@@ -84,42 +84,42 @@ CLIPS: dict[str, Clip] = {
     "whole": Clip([clip()], True, 1),
     "without a length": Clip([raw(head(200, {"content-type": "video/mp4"}), CLIP)], True, 1),
     "in chunks": Clip([raw(head(200, {"transfer-encoding": "chunked"}), b"%x\r\n" % len(CLIP), CLIP, b"\r\n0\r\n\r\n")], True, 1),
-    "octets": Clip([answer(200, CLIP, say="application/octet-stream")], True, 1),
+    "application/octet-stream": Clip([answer(200, CLIP, say="application/octet-stream")], True, 1),
     "reset before the head": Clip([raw(reset=True), clip()], True, 2),
     "garbage before the head": Clip([raw(b"\x00\x00"), clip()], True, 2),
-    "silence before the head": Clip([hang, clip()], True, 2),
-    "silence in the middle": Clip([then_hang(head(200, {"content-length": str(len(CLIP))}), CLIP[:99]), clip()], True, 2),
+    "a hang before the head": Clip([hang, clip()], True, 2),
+    "a hang in the body": Clip([then_hang(head(200, {"content-length": str(len(CLIP))}), CLIP[:99]), clip()], True, 2),
     "503": Clip([answer(503, {}), clip()], True, 2),
     "429 with a Retry-After": Clip([answer(429, {}, retry_after="0.01"), clip()], True, 2),
-    "cut off, without an ETag": Clip([cut(), clip()], True, 2),
-    "cut off, with a weak ETag": Clip([cut(etag='W/"one"'), rest(etag='W/"one"')], True, 2),
-    "cut off, resumed": Clip([cut(etag=ETAG), rest()], True, 2),
-    "cut off and reset, resumed": Clip([half(CLIP, etag=ETAG, content_type="video/mp4", reset=True), rest()], True),
-    "cut off twice, resumed twice": Clip([cut(etag=ETAG), rest(upto=9_000), rest()], True, 3),
-    "cut off, changed meanwhile": Clip([cut(etag=ETAG), rest(OTHER, etag='"two"')], True, 2, OTHER),
+    "truncated, without an ETag": Clip([cut(), clip()], True, 2),
+    "truncated, with a weak ETag": Clip([cut(etag='W/"one"'), rest(etag='W/"one"')], True, 2),
+    "truncated, resumed": Clip([cut(etag=ETAG), rest()], True, 2),
+    "truncated by a reset, resumed": Clip([half(CLIP, etag=ETAG, content_type="video/mp4", reset=True), rest()], True),
+    "truncated twice, resumed twice": Clip([cut(etag=ETAG), rest(upto=9_000), rest()], True, 3),
+    "truncated, then changed on the server": Clip([cut(etag=ETAG), rest(OTHER, etag='"two"')], True, 2, OTHER),
     "a range of another file": Clip([cut(etag=ETAG), answer(206, CLIP[99:], say="video/mp4", etag='"two"', content_range=f"bytes {len(CLIP) // 2}-1/9"), clip()], True, 3),
-    "another range than was asked for": Clip([cut(etag=ETAG), rest(shift=1), clip()], True, 3),
+    "a range that was not requested": Clip([cut(etag=ETAG), rest(shift=1), clip()], True, 3),
     "a range of unknown length": Clip([cut(etag=ETAG), rest(total="*")], True, 2),
     "a range that ends too early": Clip([cut(etag=ETAG), answer(206, CLIP[len(CLIP) // 2:][:10], say="video/mp4", etag=ETAG, content_range=f"bytes {len(CLIP) // 2}-{len(CLIP) // 2 + 9}/{len(CLIP)}"), rest()], True, 3),
     "416 to a range": Clip([cut(etag=ETAG), answer(416, b"", say="video/mp4"), clip()], True, 3),
     "a broken chunk": Clip([raw(head(200, {"transfer-encoding": "chunked"}), b"5\r\nabc\r\nzz"), clip()], True, 2),
-    "cut off for ever": Clip([cut(etag=ETAG), rest(upto=10)], False, 5),
-    "silence for ever": Clip([hang], False, 5),
-    "empty": Clip([clip(b"")], False, 1),
-    "empty, without a length": Clip([raw(head(200, {"content-type": "video/mp4"}))], False, 1),
-    "a page": Clip([answer(200, b"<html>", say="text/html; charset=utf-8")], False, 1),
+    "truncated at every attempt": Clip([cut(etag=ETAG), rest(upto=10)], False, 5),
+    "a hang at every attempt": Clip([hang], False, 5),
+    "an empty body": Clip([clip(b"")], False, 1),
+    "an empty body without a length": Clip([raw(head(200, {"content-type": "video/mp4"}))], False, 1),
+    "an HTML page": Clip([answer(200, b"<html>", say="text/html; charset=utf-8")], False, 1),
     "JSON": Clip([answer(200, {"error": "no"})], False, 1),
     "problem+json": Clip([answer(200, {}, say="application/problem+json")], False, 1),
     "compressed": Clip([clip(content_encoding="gzip")], False, 1),
     "400": Clip([answer(400, {})], False, 1),
     "204": Clip([raw(b"HTTP/1.1 204 No Content\r\n\r\n")], False, 1),
-    "403 to the end": Clip([answer(403, {})], False),
+    "403 at every attempt": Clip([answer(403, {})], False),
     "404 and no fresh URL": Clip([answer(404, {})], False),
     "a redirect to file:": Clip([answer(302, b"", location="file:///etc/passwd")], False, 1),
-    "a redirect to nowhere": Clip([answer(302, b"", location="http://[::bad")], False),
-    "redirects without end": Clip([answer(302, b"", location="/again")], False, 6),
+    "a redirect to an invalid URL": Clip([answer(302, b"", location="http://[::bad")], False),
+    "endless redirects": Clip([answer(302, b"", location="/again")], False, 6),
     "five redirects": Clip([*[answer(302, b"", location="/again")] * 5, clip()], True, 6),
-    "a redirect without a place": Clip([answer(302, b"")], False, 1),
+    "a redirect without a location": Clip([answer(302, b"")], False, 1),
 }  # fmt: skip
 
 
@@ -127,14 +127,14 @@ CLIPS: dict[str, Clip] = {
 @pytest.mark.parametrize("kind", TABLE_KINDS)
 @pytest.mark.parametrize("name", CLIPS)
 def test_one_clip(tmp_path: Path, kind: str, name: str) -> None:
-    """A clip is there whole, or not at all, and nothing lies beside it."""
+    """Each download saves the whole clip or no file, after the expected requests and without the key."""
     row = CLIPS[name]
 
     with FaultServer(row.plays) as server:
         call = Caller(kind, server.url)
         task = Task.from_payload(finished(f"{server.url}/1.mp4"))
         options = {"timeout": 0.3}
-        if row.arrives:
+        if row.saved:
             (path,) = call("download", task, tmp_path, options=options)
             assert path.read_bytes() == row.body
         else:
@@ -143,7 +143,7 @@ def test_one_clip(tmp_path: Path, kind: str, name: str) -> None:
             assert caught.value.saved == []
             assert KEY not in str(caught.value)
 
-    assert [path.name for path in tmp_path.iterdir()] == (["t.mp4"] if row.arrives else [])
+    assert [path.name for path in tmp_path.iterdir()] == (["t.mp4"] if row.saved else [])
     assert row.requests is None or len(server.heads) == row.requests
     assert not any(
         exchange.header("authorization") or exchange.header("cookie")
@@ -153,8 +153,8 @@ def test_one_clip(tmp_path: Path, kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_big_clip_on_a_slow_line_arrives(tmp_path: Path, kind: str) -> None:
-    """`timeout` bounds the silence between two pieces, and not the whole."""
+def test_the_timeout_does_not_limit_a_whole_download(tmp_path: Path, kind: str) -> None:
+    """`timeout` limits the pause between two chunks, not the whole download."""
     first = head(200, {"content-type": "video/mp4", "content-length": "12"})
 
     with FaultServer([drip(first, b"x", 0.06)]) as server:
@@ -165,8 +165,8 @@ def test_a_big_clip_on_a_slow_line_arrives(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_attempts_count_over_the_whole_file(tmp_path: Path, kind: str) -> None:
-    """Neither bytes gained nor a fresh URL give a file more attempts than `Retry.attempts`."""
+def test_retry_attempts_limits_a_whole_download(tmp_path: Path, kind: str) -> None:
+    """A file never gets more attempts than `Retry.attempts`, not even after some bytes or a fresh URL."""
     script = [cut(etag=ETAG), answer(403, {}), answer(200, finished("{url}/2.mp4")), raw(reset=True)]
 
     with FaultServer(script) as server:
@@ -182,8 +182,8 @@ def test_attempts_count_over_the_whole_file(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("api", [answer(404, {}), answer(200, {"id": "t", "state": "running"}), None])
-def test_no_fresh_url_is_told(tmp_path: Path, kind: str, api: Play | None) -> None:
-    """Where the API has no other URL either, the error says so."""
+def test_an_expired_url_without_a_fresh_one_is_an_error(tmp_path: Path, kind: str, api: Play | None) -> None:
+    """If the API has no fresh URL for an expired one, the error says so."""
 
     async def play(exchange: Exchange) -> bool | None:
         same = answer(200, finished(f"{server.url}/1.mp4"))
@@ -196,8 +196,8 @@ def test_no_fresh_url_is_told(tmp_path: Path, kind: str, api: Play | None) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fresh_url_that_is_stale_too_is_told(tmp_path: Path, kind: str) -> None:
-    """One fresh URL is asked for, and not one after the other."""
+def test_a_fresh_url_is_requested_only_once(tmp_path: Path, kind: str) -> None:
+    """If the fresh URL has expired, too, the download fails without another poll."""
 
     async def play(exchange: Exchange) -> bool | None:
         fresh = answer(200, finished(f"{server.url}/2.mp4"))
@@ -209,8 +209,10 @@ def test_a_fresh_url_that_is_stale_too_is_told(tmp_path: Path, kind: str) -> Non
     assert [exchange.path for exchange in server.heads] == ["/1.mp4", "/v1/videos/tasks/t", "/2.mp4"]
 
 
-def test_a_redirect_never_leaves_https(tmp_path: Path, trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From https to http would be a step down."""
+def test_a_redirect_from_https_to_http_is_an_error(
+    tmp_path: Path, trusted: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A redirect from https to http, and an untrusted certificate, end the download."""
     downgrade = answer(302, b"", location="http://127.0.0.1:1/clip.mp4")
 
     with FaultServer([downgrade], tls=trusted.server("127.0.0.1")) as server:
@@ -223,10 +225,10 @@ def test_a_redirect_never_leaves_https(tmp_path: Path, trusted: Authority, monke
     assert server.connections == 2
 
 
-def test_http_is_warned_of_once(
+def test_a_download_over_http_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clip that comes over http from another machine may be anybody's, and the log says so, once for all attempts."""
+    """A download over http from another machine logs one WARNING for all its attempts."""
     with FaultServer([clip(), answer(503, {}), clip()]) as server:
         Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
         assert not any("over http" in record.getMessage() for record in caplog.records)
@@ -240,8 +242,8 @@ def test_http_is_warned_of_once(
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "//host/a.mp4", "nonsense", "http://", "http://[::bad", "http://127.0.0.1:99999/"]
 )
-def test_urls_that_are_none_are_told(tmp_path: Path, url: str) -> None:
-    """A URL that is no http or https one is never asked for."""
+def test_an_invalid_url_is_an_error(tmp_path: Path, url: str) -> None:
+    """An invalid URL, or one that is not http or https, raises `DownloadError` and leaves no file."""
     with pytest.raises(DownloadError, match="URL"):
         Caller("sync", "http://127.0.0.1:1")("download", Task.from_payload(finished(url)), tmp_path)
 
@@ -250,21 +252,22 @@ def test_urls_that_are_none_are_told(tmp_path: Path, url: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("written", ["/a%2Fb.mp4?sig=a%2fb%3D'|{}", "/a b.mp4?q=ü", "?only=query", "/%zz#fragment"])
-def test_a_url_is_sent_as_it_stands(tmp_path: Path, kind: str, written: str) -> None:
-    """A signature holds for the letters that were signed, also where a redirect leads; what cannot be sent is quoted."""
+def test_a_signed_url_is_sent_unchanged(tmp_path: Path, kind: str, written: str) -> None:
+    """A URL is sent unchanged, also after a redirect, and only characters that cannot be sent are quoted."""
     with FaultServer([clip()]) as server:
         server.script.insert(0, answer(302, b"", location=f"{server.url}{written}".encode().decode("latin-1")))
         (path,) = Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}{written}")), tmp_path)
 
     sent = [exchange.path for exchange in server.heads]
-    assert path.read_bytes() == CLIP
     plain = written.isascii() and " " not in written and written.startswith("/")
+
+    assert path.read_bytes() == CLIP
     assert not plain or sent == [written.partition("#")[0]] * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_on_progress_raises_is_passed_on(tmp_path: Path, kind: str) -> None:
-    """A callback that fails ends the download with its own error, and leaves nothing."""
+def test_an_error_in_on_progress_ends_the_download(tmp_path: Path, kind: str) -> None:
+    """A callback that raises ends the download with its own error, and no file is left."""
 
     def fail(_done: int, _total: int | None) -> None:
         raise ZeroDivisionError
@@ -278,8 +281,8 @@ def test_what_on_progress_raises_is_passed_on(tmp_path: Path, kind: str) -> None
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_download_that_is_cancelled_leaves_nothing(tmp_path: Path, backend: str) -> None:
-    """Cancelled in the middle of a clip, the folder is as it was."""
+def test_a_cancelled_download_leaves_no_file(tmp_path: Path, backend: str) -> None:
+    """A download that is cancelled in the middle of a clip leaves the folder unchanged."""
 
     async def main(url: str) -> None:
         async with AsyncDuomi(KEY, base_url=url) as client:
@@ -294,8 +297,8 @@ def test_a_download_that_is_cancelled_leaves_nothing(tmp_path: Path, backend: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_that_cannot_be_is_told(tmp_path: Path, kind: str) -> None:
-    """A file where the folder should be, and a folder where the file should be, are DownloadErrors."""
+def test_a_path_that_cannot_be_written_is_a_download_error(tmp_path: Path, kind: str) -> None:
+    """A file in place of the folder, and a folder in place of the file, raise `DownloadError`."""
     (tmp_path / "file").write_text("mine")
     (tmp_path / "t.mp4").mkdir()
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
@@ -325,8 +328,8 @@ with duomi.Duomi("key", base_url=sys.argv[1]) as client:
 """
 
 
-def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
-    """A write that the system refuses in the middle is a DownloadError, and nothing half-written stays."""
+def test_a_failed_write_is_a_download_error(tmp_path: Path) -> None:
+    """If the system rejects a write, the download raises `DownloadError` and leaves no file."""
     with FaultServer([clip()]) as server:
         command = [sys.executable, "-c", FULL, server.url, str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
@@ -335,8 +338,8 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where flushing finds no space left, that is what the error says."""
+def test_a_full_disk_is_a_download_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If fsync finds no space left, the error says so and no file is left."""
 
     def full(_number: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -348,8 +351,8 @@ def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    """Somebody else's file, made while the clip arrived, stays."""
+def test_a_file_created_during_a_download_is_not_overwritten(tmp_path: Path) -> None:
+    """A file that another program creates during the download stays."""
 
     def appear(_done: int, _total: int | None) -> None:
         (tmp_path / "t.mp4").write_text("mine")
@@ -363,8 +366,8 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_cookies_are_neither_kept_nor_sent(tmp_path: Path) -> None:
-    """What a clip's server sets is forgotten, also between two redirects."""
+def test_cookies_of_a_clip_server_are_not_sent(tmp_path: Path) -> None:
+    """A cookie that a clip's server sets is not sent back, not even after a redirect."""
     moved = answer(302, b"", location="/2.mp4", set_cookie="a=b; Path=/")
 
     with FaultServer([moved, clip()]) as server:
@@ -384,8 +387,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_memory_is_flat_for_a_clip_of_any_size(tmp_path: Path) -> None:
-    """A clip of 100 MB takes no more than a few pieces of memory."""
+def test_a_large_clip_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """A download of 100 MB needs less than 30 MB of memory."""
     size = 100 * 2**20
 
     async def big(exchange: Exchange) -> bool:
@@ -403,8 +406,8 @@ def test_memory_is_flat_for_a_clip_of_any_size(tmp_path: Path) -> None:
     assert int(done.stdout) < 30 * 1024
 
 
-def test_nobody_at_the_clips_server(tmp_path: Path) -> None:
-    """A refused connection is retried, and then told with its cause."""
+def test_a_refused_connection_to_a_clip_server_is_a_download_error(tmp_path: Path) -> None:
+    """A refused connection is retried, and then raises `DownloadError` with its cause."""
     with Duomi(KEY, base_url="http://127.0.0.1:1", retry=Retry(attempts=2, backoff=0)) as client:
         with pytest.raises(DownloadError) as caught:
             client.download(Task.from_payload(finished("http://127.0.0.1:1/1.mp4")), tmp_path)
@@ -414,11 +417,11 @@ def test_nobody_at_the_clips_server(tmp_path: Path) -> None:
     assert caught.value.__cause__ is not None
 
 
-def by_hand(folder: Path, heads: Sequence[Any]) -> None:
-    """Feed the flow of a download."""
+def feed(folder: Path, heads: Sequence[Any]) -> None:
+    """Feed the flow of a download with response heads."""
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
-    around = Runtime(lambda: 0.0, lambda: 0.5)
-    flow = download_flow(task, Target(folder), lambda: iter(()), PartFile, around, Retry())  # type: ignore[arg-type, return-value]
+    runtime = Runtime(lambda: 0.0, lambda: 0.5)
+    flow = download_flow(task, Target(folder), lambda: iter(()), PartFile, runtime, Retry())  # type: ignore[arg-type, return-value]
     effect = next(flow)
     for each in heads:
         while isinstance(effect, Disk):
@@ -427,19 +430,19 @@ def by_hand(folder: Path, heads: Sequence[Any]) -> None:
         effect = flow.send(each)
 
 
-def test_a_redirect_that_no_url_can_follow_is_told(tmp_path: Path) -> None:
-    """Whoever drives the flow, a garbled place to go is an error."""
+def test_a_redirect_to_an_invalid_url_is_an_error(tmp_path: Path) -> None:
+    """The flow of a download rejects an invalid location, also without httpx."""
     with pytest.raises(DownloadError, match="leads to an invalid URL"):
-        by_hand(tmp_path, [Head(302, httpx.Headers({"location": "http://[::bad"}))])
+        feed(tmp_path, [Head(302, httpx.Headers({"location": "http://[::bad"}))])
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
-    """Where the file cannot be opened, nothing is asked for."""
+def test_a_missing_folder_is_an_error_before_a_request(tmp_path: Path) -> None:
+    """If the file cannot be opened, the download fails before any request."""
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
-    around = Runtime(lambda: 0.0, lambda: 0.5)
-    flow = download_flow(task, Target(tmp_path / "x"), lambda: iter(()), PartFile, around, Retry())  # type: ignore[arg-type, return-value]
+    runtime = Runtime(lambda: 0.0, lambda: 0.5)
+    flow = download_flow(task, Target(tmp_path / "x"), lambda: iter(()), PartFile, runtime, Retry())  # type: ignore[arg-type, return-value]
     assert isinstance(next(flow), Disk)
 
     with pytest.raises(DownloadError, match="cannot write"):
