@@ -44,7 +44,7 @@ KEY = "sk-test-0123456789"
 
 
 class Broker:
-    """A Redis of the test's own."""
+    """A Redis only for these tests."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -102,7 +102,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Simulat
 
 
 class Workers:
-    """Worker processes, none of which outlives the test."""
+    """Worker processes that are all killed after the test."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -116,23 +116,23 @@ class Workers:
         self._running.append(worker)
         return worker
 
-    def said(self, number: int = 0) -> str:
+    def log(self, number: int = 0) -> str:
         return (self._folder / f"worker-{number}.log").read_text()
 
-    def freeze(self, worker: subprocess.Popen[bytes], is_noted: Callable[[], object]) -> None:
-        """Stop a worker and its pool where they stand, at a moment when the broker has a note of each message.
+    def freeze(self, worker: subprocess.Popen[bytes], is_recorded: Callable[[], object]) -> None:
+        """Suspend a worker and its pool at a moment when the broker has a record of each message.
 
-        Kombu takes a message from Redis first and notes it then, so one that is taken by whoever dies in between is lost.
-        The documentation says so; RabbitMQ has no such gap.
+        Kombu takes a message from Redis and records it after that, so a worker that dies in between loses it. The
+        documentation says so; RabbitMQ has no such gap.
         """
         os.killpg(worker.pid, signal.SIGSTOP)
-        while not is_noted():
+        while not is_recorded():
             os.killpg(worker.pid, signal.SIGCONT)
             time.sleep(0.01)
             os.killpg(worker.pid, signal.SIGSTOP)
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
-        """Kill a worker and its pool, as a machine that loses its power does."""
+        """Kill a worker and its pool, as a power failure would."""
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait(10)
 
@@ -150,7 +150,7 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
 
 
 def service() -> Any:
-    """Return the service's Celery application, told where its broker is."""
+    """Return the service's Celery application, which reads its broker from the environment."""
     import clips
 
     return clips.app
@@ -164,21 +164,21 @@ def waiting() -> Any:
 
 
 def messages(broker: Broker) -> list[dict[str, Any]]:
-    """Return the messages that workers hold and that wait in the queue."""
+    """Return the messages that workers hold, and those in the queue."""
     both: Any = broker.redis.pipeline()
     held, queued = both.hgetall("unacked").lrange("celery", 0, -1).execute()
     return [*(json.loads(text)[0] for text in held.values()), *map(json.loads, queued)]
 
 
-def are_noted(broker: Broker, results: dict[str, Any]) -> bool:
-    """Tell whether there is a message for each wait that has not ended, or for the callback of one that has."""
+def are_recorded(broker: Broker, results: dict[str, Any]) -> bool:
+    """Tell whether each wait has ended or has a message, of its own or of its callback."""
     ended = {*broker.redis.lrange("saved", 0, -1), *(line.split()[0] for line in broker.redis.lrange("failed", 0, -1))}
-    noted = {message["headers"][name] for message in messages(broker) for name in ("id", "parent_id")}
-    return all(task_id in ended or result.id in noted for task_id, result in results.items())
+    recorded = {message["headers"][name] for message in messages(broker) for name in ("id", "parent_id")}
+    return all(task_id in ended or result.id in recorded for task_id, result in results.items())
 
 
 def state_of(message: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what a wait remembers in its message."""
+    """Return the state of a wait in its message."""
     from base64 import b64decode
 
     _args, keywords, _embed = json.loads(b64decode(message["body"]))
@@ -186,10 +186,10 @@ def state_of(message: dict[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def test_no_wait_is_lost_as_workers_are_killed(
+def test_no_wait_is_lost_when_workers_are_killed(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """Of 300 waits on three workers, two of them killed and one started again, every one ends as its task does."""
+    """Each of 300 waits ends as its task does, although two of three workers are killed and one is started again."""
     import clips
 
     good = [f"good-{number}" for number in range(280)]
@@ -198,7 +198,7 @@ def test_no_wait_is_lost_as_workers_are_killed(
         dict.fromkeys(good, Script(running=(10, 30, 50, 70, 90)))
         | dict.fromkeys(bad, Script(outcome="error", message="no"))
     )
-    crew = [workers.start("-c", "2") for _ in range(3)]
+    three = [workers.start("-c", "2") for _ in range(3)]
     results = {
         task_id: waiting().apply_async(
             (task_id,), link=clips.save_clip.s(), link_error=clips.tell_owner.s(task_id=task_id)
@@ -206,12 +206,12 @@ def test_no_wait_is_lost_as_workers_are_killed(
         for task_id in [*good, *bad]
     }
 
-    def looked(times: int) -> Callable[[], bool]:
+    def polled(times: int) -> Callable[[], bool]:
         return lambda: sum(map(simulator.polls, good)) > times
 
-    for worker, times in ((crew[0], 300), (crew[1], 600)):
-        until(looked(times))
-        workers.freeze(worker, lambda: are_noted(broker, results))
+    for worker, times in ((three[0], 300), (three[1], 600)):
+        until(polled(times))
+        workers.freeze(worker, lambda: are_recorded(broker, results))
         workers.kill(worker)
     workers.start("-c", "2")
     until(lambda: set(broker.redis.lrange("saved", 0, -1)) == set(good), 120)
@@ -225,10 +225,10 @@ def test_no_wait_is_lost_as_workers_are_killed(
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_wait_on_celery_looks_as_often_as_wait_does(
+def test_a_wait_on_celery_polls_as_often_as_wait(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers, pool: str
 ) -> None:
-    """Each pool looks no more and no less often than `wait`, one client per process serves all, and it is closed."""
+    """In each pool a wait polls as often as `wait`, with one client per process, which is closed."""
     script = Script(pending=2, running=(10, 40, 80))
     ids = [f"task-{number}" for number in range(20)]
     simulator = simulated({"reference": script} | dict.fromkeys(ids, script))
@@ -250,7 +250,7 @@ def test_a_wait_on_celery_looks_as_often_as_wait_does(
 
 
 def test_a_message_is_small_and_bounded(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
-    """After 40 looks the message holds eight of them, and all of it is less than 3 kB."""
+    """After 40 polls the message has a history of eight polls, and less than 3 kB."""
     simulator = simulated({"long": Script(running=tuple(range(1, 100)) * 100)})
     worker = workers.start("-P", "solo")
     waiting().delay("long")
@@ -258,32 +258,32 @@ def test_a_message_is_small_and_bounded(broker: Broker, simulated: Callable[...,
     until(lambda: simulator.polls("long") > 40)
     workers.freeze(worker, lambda: messages(broker))
 
-    for message in messages(broker):  # in the middle of a look: that look's, and the next one's if it is sent already
+    for message in messages(broker):  # of this poll, and of the next one if it is already sent
         poll_state = state_of(message) or {}
         assert len(poll_state["history"]) == 8
         assert abs(poll_state["began"] - time.time()) < 60
         assert len(json.dumps(message)) < 3_000
 
 
-def test_a_worker_that_is_stopped_gently_finishes_its_look(
+def test_a_warm_shutdown_finishes_the_poll(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """A worker told to stop in the middle of a look ends it, leaves the next one to others, and nothing is looked at twice."""
-    asked, go_on = threading.Event(), threading.Event()
+    """A worker that is stopped during a poll finishes it and leaves the next poll to another worker."""
+    polled, may_answer = threading.Event(), threading.Event()
 
     def slowly(_request: Request) -> None:
-        asked.set()
-        go_on.wait(20)
+        polled.set()
+        may_answer.wait(20)
 
     simulator = simulated({"one": Script(pending=1, running=())}, slowly)
     worker = workers.start("-c", "1")
     result = waiting().delay("one")
-    assert asked.wait(30)
+    assert polled.wait(30)
 
     worker.terminate()
-    until(lambda: "Warm shutdown" in workers.said())
+    until(lambda: "Warm shutdown" in workers.log())
     assert worker.poll() is None
-    go_on.set()
+    may_answer.set()
     worker.wait(20)
     (message,) = messages(broker)
     workers.start("-c", "1")
@@ -294,10 +294,10 @@ def test_a_worker_that_is_stopped_gently_finishes_its_look(
     assert simulator.polls("one") == 2
 
 
-def test_a_broker_that_restarts_loses_no_wait(
+def test_no_wait_is_lost_when_the_broker_restarts(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """Redis goes away in the middle of it all, and the worker with it; when both are back, the waits go on."""
+    """If Redis and the worker both stop, the waits continue when both are started again."""
     import clips
 
     ids = [f"task-{number}" for number in range(30)]
@@ -306,7 +306,7 @@ def test_a_broker_that_restarts_loses_no_wait(
     results = {task_id: waiting().apply_async((task_id,), link=clips.save_clip.s()) for task_id in ids}
     until(lambda: sum(map(simulator.polls, ids)) > 200)
 
-    workers.freeze(worker, lambda: are_noted(broker, results))
+    workers.freeze(worker, lambda: are_recorded(broker, results))
     broker.stop()
     time.sleep(1.5)
     workers.kill(worker)
@@ -317,7 +317,7 @@ def test_a_broker_that_restarts_loses_no_wait(
     assert all(Task.from_payload(result.get(10)).is_succeeded for result in results.values())
 
 
-def refuse(status: int) -> Callable[[Request], Response]:
+def reject(status: int) -> Callable[[Request], Response]:
     return lambda _request: Response("{}", status, content_type="application/json")
 
 
@@ -331,16 +331,16 @@ def empty(_request: Request) -> Response:
         (TaskFailedError, "bad", None),
         (TaskTimeoutError, "hung", None),
         (NotFoundError, "unknown", None),
-        (AuthenticationError, "one", refuse(401)),
+        (AuthenticationError, "one", reject(401)),
         (EmptyResultError, "one", empty),
         (ConfigurationError, "..", None),
     ],
 )
-def test_what_wait_raises_comes_out_of_the_result(
+def test_the_result_raises_the_error_of_wait(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch,
     kind: type[DuomiError], task_id: str, answer: Callable[[Request], Response] | None,
 ) -> None:  # fmt: skip
-    """`get()` raises the error that `wait` raises, with all that it holds."""
+    """`get()` raises the same error as `wait`, with the same details."""
     simulated({"bad": Script(outcome="error", message="no"), "hung": Script(pending=10**6), "one": Script()}, answer)
     monkeypatch.setenv("CLIPS_TIMEOUT", "12" if kind is EmptyResultError else "1")
     workers.start("-P", "threads")
@@ -358,56 +358,56 @@ def test_what_wait_raises_comes_out_of_the_result(
         assert raised.value.task_id == task_id
 
 
-def test_a_retry_after_delays_the_wait_that_was_told(
+def test_a_retry_after_delays_only_its_own_wait(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """One execution is one attempt: a 429 is a message for later, and other waits go on meanwhile."""
-    told: list[float] = []
+    """A 429 delays the next message of its wait, and other waits continue."""
+    polled_at: list[float] = []
 
     def limit(request: Request) -> Response | None:
-        if request.path.endswith("told"):
-            told.append(time.monotonic())
-            if len(told) == 1:
+        if request.path.endswith("limited"):
+            polled_at.append(time.monotonic())
+            if len(polled_at) == 1:
                 return Response("{}", 429, {"retry-after": "3"}, content_type="application/json")
         return None
 
-    simulated({"told": Script(pending=0, running=()), "other": Script()}, limit)
+    simulated({"limited": Script(pending=0, running=()), "other": Script()}, limit)
     workers.start("-P", "solo")
-    first, second = waiting().delay("told"), waiting().delay("other")
+    first, second = waiting().delay("limited"), waiting().delay("other")
 
     assert Task.from_payload(second.get(30)).is_succeeded
     assert Task.from_payload(first.get(30)).is_succeeded
-    assert told[1] - told[0] >= 3.0
-    assert len(told) == 2
+    assert polled_at[1] - polled_at[0] >= 3.0
+    assert len(polled_at) == 2
 
 
-def test_trouble_before_and_after_the_first_good_answer_is_outlasted(
+def test_an_outage_before_and_after_the_first_good_answer_ends_no_wait(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """A 502 and a page of HTML, at first or in the middle, end no wait before `outage` is over."""
+    """Transient failures, at first or later, end a wait only after `Polling.outage` seconds."""
     polls: dict[str, int] = {}
 
-    def trouble(request: Request) -> Response | None:
+    def fail(request: Request) -> Response | None:
         name = request.path.rpartition("/")[2]
         poll = polls[name] = polls.get(name, 0) + 1
         if name == "down" or poll in {1, 4}:
             return Response("bad gateway", 502)
         return Response("<html>", 200, content_type="text/html") if poll in {2, 5} else None
 
-    simulated({"one": Script(), "down": Script()}, trouble)
+    simulated({"one": Script(), "down": Script()}, fail)
     workers.start("-P", "solo")
-    well, ill = waiting().delay("one"), waiting().delay("down")
+    success, failure = waiting().delay("one"), waiting().delay("down")
 
-    assert Task.from_payload(well.get(60)).is_succeeded
+    assert Task.from_payload(success.get(60)).is_succeeded
     with pytest.raises(DuomiError, match="status 502"):
-        ill.get(60)
+        failure.get(60)
     assert polls["down"] > 10
 
 
-def test_trouble_of_a_worker_ends_no_wait(
+def test_a_worker_that_cannot_poll_ends_no_wait(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker without a key, and one with a soft time limit, leave the wait to others."""
+    """A worker without a key, and one with too short a soft time limit, leave the wait to other workers."""
     hold = threading.Event()
 
     def slowly(_request: Request) -> None:
@@ -415,17 +415,17 @@ def test_trouble_of_a_worker_ends_no_wait(
 
     simulator = simulated({"one": Script(pending=0, running=())}, slowly)
     monkeypatch.delenv("DUOMI_API_KEY")
-    keyless = workers.start("-P", "solo")
+    without_key = workers.start("-P", "solo")
     result = waiting().delay("one")
-    until(lambda: "retry: Retry in" in workers.said(0))
-    workers.freeze(keyless, lambda: messages(broker))
-    workers.kill(keyless)
+    until(lambda: "retry: Retry in" in workers.log(0))
+    workers.freeze(without_key, lambda: messages(broker))
+    workers.kill(without_key)
     monkeypatch.setenv("DUOMI_API_KEY", KEY)
-    hasty = workers.start("-c", "1", "--soft-time-limit", "1")
-    until(lambda: "Soft time limit" in workers.said(1))
-    until(lambda: "retry: Retry in" in workers.said(1))
-    workers.freeze(hasty, lambda: messages(broker))
-    workers.kill(hasty)
+    limited = workers.start("-c", "1", "--soft-time-limit", "1")
+    until(lambda: "Soft time limit" in workers.log(1))
+    until(lambda: "retry: Retry in" in workers.log(1))
+    workers.freeze(limited, lambda: messages(broker))
+    workers.kill(limited)
     simulator.answer = None
     workers.start("-P", "threads")
 
@@ -433,24 +433,24 @@ def test_trouble_of_a_worker_ends_no_wait(
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_cold_shutdown_in_the_middle_of_a_look_ends_no_wait(
+def test_a_cold_shutdown_during_a_poll_ends_no_wait(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers, pool: str
 ) -> None:
-    """A worker that is told to quit at once leaves its look to another one."""
-    asked, go_on = threading.Event(), threading.Event()
+    """A worker that quits during a poll leaves the poll to another worker."""
+    polled, may_answer = threading.Event(), threading.Event()
 
     def slowly(_request: Request) -> None:
-        asked.set()
-        go_on.wait(5)
+        polled.set()
+        may_answer.wait(5)
 
     simulated({"one": Script(pending=0, running=())}, slowly)
     worker = workers.start("-P", pool, "-c", "1")
     result = waiting().delay("one")
-    assert asked.wait(30)
+    assert polled.wait(30)
 
     worker.send_signal(signal.SIGQUIT)
     time.sleep(1.0)
-    go_on.set()
+    may_answer.set()
     with contextlib.suppress(subprocess.TimeoutExpired):
         worker.wait(10)
     workers.kill(worker) if worker.poll() is None else None
@@ -459,12 +459,12 @@ def test_a_cold_shutdown_in_the_middle_of_a_look_ends_no_wait(
     assert Task.from_payload(result.get(60)).is_succeeded
 
 
-def test_the_time_in_which_no_worker_was_there_does_not_count(
+def test_time_without_a_worker_does_not_count(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """A message that is an hour late is looked at as if it had come in time, trouble and all."""
-    trouble = [Response("", 502), Response("", 429, {"retry-after": "1"})]
-    simulated({"one": Script(pending=0, running=())}, lambda _request: trouble.pop() if trouble else None)
+    """A message that is an hour late is polled as if it were on time, also through transient failures."""
+    failures = [Response("", 502), Response("", 429, {"retry-after": "1"})]
+    simulated({"one": Script(pending=0, running=())}, lambda _request: failures.pop() if failures else None)
     began = time.time() - 3_700
     state = {"began": began, "history": [[0.0, "running", 50]], "outage_since": 4.0}
     result = waiting().apply_async(("one",), {"state": state, "eta": began + 5.0})
@@ -473,10 +473,9 @@ def test_the_time_in_which_no_worker_was_there_does_not_count(
     assert Task.from_payload(result.get(60)).is_succeeded
 
 
-def test_a_state_that_cannot_be_read_starts_again() -> None:
-    """A message of whatever version ends no wait."""
+def test_an_unreadable_state_starts_the_wait_again() -> None:
+    """A message with an unreadable state does not end its wait, but starts it again."""
     before = time.time()
-
     unreadable: list[dict[str, Any]] = [{"began": 1.0, "history": 5}, {"history": []}, {"began": 1.0, "history": [[]]}]
     for broken in unreadable:
         poll_state = _load_state(broken, None)
@@ -485,7 +484,7 @@ def test_a_state_that_cannot_be_read_starts_again() -> None:
 
 
 def test_waits_work_in_a_chord(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
-    """What comes after several waits gets all of their payloads."""
+    """The callback of a chord of waits gets all their payloads."""
     import clips
 
     simulated({"a": Script(), "b": Script()})
@@ -494,10 +493,10 @@ def test_waits_work_in_a_chord(broker: Broker, simulated: Callable[..., Simulato
     assert chord([waiting().s("a"), waiting().s("b")])(clips.collect.s()).get(60) == ["a", "b"]
 
 
-def test_a_queue_of_its_own_has_its_own_limit(
+def test_a_separate_queue_keeps_its_rate_limit(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers
 ) -> None:
-    """The looks of a rate-limited queue are as rare as its limit says, those that were rescheduled among them."""
+    """The rate limit of a queue also applies to the polls that a wait sends itself."""
     import clips
 
     simulator = simulated(dict.fromkeys("abcd", Script()))
@@ -511,10 +510,10 @@ def test_a_queue_of_its_own_has_its_own_limit(
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")  # Celery's own calls of redis-py
-def test_a_wait_that_cannot_send_its_next_look_goes_back_into_the_queue(
+def test_a_wait_that_cannot_send_its_next_poll_is_requeued(
     broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Celery drops a message whose successor it cannot send; a wait is too dear for that."""
+    """If the next message of a wait cannot be sent, its present message goes back to the queue."""
     from celery.contrib.testing.worker import start_worker
 
     simulated({"one": Script()})
@@ -542,10 +541,10 @@ def test_a_wait_that_cannot_send_its_next_look_goes_back_into_the_queue(
     assert failures == ["duomi.wait"] * 2
 
 
-def test_called_directly_or_eagerly_it_waits_in_place(
+def test_a_direct_or_eager_call_waits_in_place(
     simulated: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a worker the task is `wait`: it sleeps, and needs no broker."""
+    """Without a worker the Celery task sleeps and polls as `wait` does, without a broker."""
     simulator = simulated({"one": Script(), "two": Script(outcome="error", message="no")})
     app = Celery("eager", broker="memory://", task_always_eager=True, task_eager_propagates=True)
     wait_for_task = register(app, polling=Polling(interval=0.01))
@@ -557,8 +556,8 @@ def test_called_directly_or_eagerly_it_waits_in_place(
         wait_for_task.delay("two")
 
 
-def test_a_client_is_closed_after_the_last_look(simulated: Callable[..., Simulator]) -> None:
-    """A worker that shuts down in the middle of a look, in a pool of threads, ends no wait with it."""
+def test_a_client_is_closed_after_its_last_poll(simulated: Callable[..., Simulator]) -> None:
+    """A worker with threads that shuts down during a poll closes the client after that poll."""
     from celery.signals import worker_shutdown
 
     closed_at: list[int] = []
@@ -580,32 +579,32 @@ def test_a_client_is_closed_after_the_last_look(simulated: Callable[..., Simulat
     assert Task.from_payload(wait_for_task("one")).is_succeeded
 
 
-def test_a_client_is_made_by_a_factory(simulated: Callable[..., Simulator]) -> None:
-    """What is no factory is refused, and so is what makes something else."""
+def test_an_invalid_client_factory_is_rejected(simulated: Callable[..., Simulator]) -> None:
+    """A client in place of a factory, a factory of something else, and invalid polling raise `ConfigurationError`."""
     simulated({})
-    app = Celery("refused", broker="memory://", task_always_eager=True)
+    app = Celery("rejected", broker="memory://", task_always_eager=True)
     with Duomi() as client, pytest.raises(ConfigurationError, match="function that makes a Duomi"):
         register(app, client=client)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="polling"):
         register(app, polling=None)  # type: ignore[arg-type]
 
-    none = register(app, client=lambda: 1, polling=Polling(interval=0.01))  # type: ignore[arg-type, return-value]
+    invalid = register(app, client=lambda: 1, polling=Polling(interval=0.01))  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigurationError, match="must make"):
-        none("one")
+        invalid("one")
     with pytest.raises(ConfigurationError, match="registered already"):
         register(app)
 
 
-def test_a_registered_task_is_one_of_the_application_s_own_class() -> None:
-    """Whatever the application adds to its tasks, a wait has too; annotations for all tasks do not shorten it."""
+def test_a_registered_task_is_of_the_applications_task_class() -> None:
+    """A registered wait is an instance of the application's own task class, and goes to its queue."""
 
-    class Mine(CeleryTask):  # type: ignore[type-arg]
+    class OwnTask(CeleryTask):  # type: ignore[type-arg]
         colour = "blue"
 
-    app = Celery("own-class", broker="memory://", task_cls=Mine)
+    app = Celery("own-class", broker="memory://", task_cls=OwnTask)
     task = register(app, queue="waits")
 
-    assert isinstance(task, Mine)
+    assert isinstance(task, OwnTask)
     assert task.delay("one").id  # to the queue in memory
     assert task.apply_async(("one",), {}, "an-id").id == "an-id"
     with app.connection() as connection:
@@ -614,10 +613,10 @@ def test_a_registered_task_is_one_of_the_application_s_own_class() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")  # as above
-def test_what_can_never_be_sent_ends_the_wait(
+def test_a_message_that_can_never_be_sent_ends_the_wait(
     broker: Broker, simulated: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that cannot write the next message for another reason than its broker fails once, and does not look on and on."""
+    """If the next message is invalid, the wait fails after one poll and is not requeued forever."""
     from celery.contrib.testing.worker import start_worker
 
     simulator = simulated({"one": Script()})
@@ -637,7 +636,7 @@ def test_what_can_never_be_sent_ends_the_wait(
 
 
 def test_the_documented_service_saves_its_clips(broker: Broker, tmp_path: Path) -> None:
-    """The files of the documentation run as it says: clips on disk, and the owner told of the one that failed."""
+    """The example service saves its clips, and reports the task that failed."""
     for path in (TESTS.parent / "examples/celery").iterdir():
         text = path.read_text(encoding="utf-8")
         (tmp_path / path.name).write_text(text.replace("port=8000", "port=0"), encoding="utf-8")
@@ -648,15 +647,15 @@ def test_the_documented_service_saves_its_clips(broker: Broker, tmp_path: Path) 
         ends.callback(simulator.terminate)
         assert simulator.stdout is not None
         url = ends.enter_context(simulator.stdout).readline().strip()
-        surroundings = os.environ | {"REDIS_URL": broker.url, "DUOMI_API_KEY": KEY, "DUOMI_BASE_URL": url}
+        environment = os.environ | {"REDIS_URL": broker.url, "DUOMI_API_KEY": KEY, "DUOMI_BASE_URL": url}
         log = ends.enter_context((tmp_path / "log").open("wb"))
         program = [sys.executable, "-m", "celery", "-A", "clips", "worker", "-c", "2"]
-        worker = subprocess.Popen(program, cwd=tmp_path, env=surroundings, stdout=log, stderr=log)
+        worker = subprocess.Popen(program, cwd=tmp_path, env=environment, stdout=log, stderr=log)
         ends.callback(worker.wait)
         ends.callback(worker.terminate)
 
         subprocess.run(
-            [*run[:1], "clips.py", "task-0", "task-1", "task-bad"], cwd=tmp_path, env=surroundings, check=True
+            [*run[:1], "clips.py", "task-0", "task-1", "task-bad"], cwd=tmp_path, env=environment, check=True
         )
         until(lambda: "prompt was refused" in (tmp_path / "log").read_text())
         until(lambda: len(list((tmp_path / "clips").glob("*.mp4"))) == 2)
@@ -665,7 +664,7 @@ def test_the_documented_service_saves_its_clips(broker: Broker, tmp_path: Path) 
 
 
 def test_the_compose_file_is_valid() -> None:
-    """What no engine here can run, the schema of compose files judges."""
+    """The example's compose file conforms to the schema of compose files."""
     file = str(TESTS.parent / "examples/celery/compose.yaml")
 
     subprocess.run(["check-jsonschema", "--builtin-schema", "vendor.compose-spec", file], check=True)
