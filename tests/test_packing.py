@@ -1,4 +1,4 @@
-"""Wheel and sdist: what is packed is what works elsewhere."""
+"""The wheel and the sdist are complete, and work outside of the repository."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ assert "site-packages" in duomi.__file__ and "site-packages" in duomi_api.__file
 """
 
 
-def test_what_is_built_can_be_released() -> None:
-    """Two builds have the same bytes, the sdist makes the same wheel, and the changelog tells of this version."""
+def test_the_build_is_reproducible() -> None:
+    """Two builds have the same bytes, the sdist makes the same wheel, and the changelog has this version."""
     subprocess.run(["nox", "-s", "build"], cwd=ROOT, check=True)
 
 
-def test_the_wheel_works_outside_of_the_checkout(tmp_path: Path) -> None:
-    """A fresh environment with the wheel alone imports both packages, reads a task, and knows its version."""
+def test_the_wheel_works_in_a_new_environment(tmp_path: Path) -> None:
+    """In a new environment with only the wheel both packages can be imported, and the command shows its version."""
     run = subprocess.run
     run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -50,12 +50,12 @@ def test_the_wheel_works_outside_of_the_checkout(tmp_path: Path) -> None:
     run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)], check=True)
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     run([str(python), "-c", SMOKE], check=True, cwd=tmp_path, env=clean)
-    said = run(
+    shown = run(
         [str(tmp_path / "venv/bin/duomi"), "--version"], check=True, cwd=tmp_path, capture_output=True, text=True
     )
-    assert said.stdout.startswith("duomi ")
-    lacking = run(
+    assert shown.stdout.startswith("duomi ")
+    without_extra = run(
         [str(tmp_path / "venv/bin/duomi"), "get", "x"], check=False, cwd=tmp_path, capture_output=True, text=True
     )
-    assert lacking.returncode == 2
-    assert "duomi[cli]" in lacking.stderr
+    assert without_extra.returncode == 2
+    assert "duomi[cli]" in without_extra.stderr

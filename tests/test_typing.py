@@ -1,4 +1,4 @@
-"""What type checkers and editors see of the public names."""
+"""Type checkers and editors know the type of every public name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 @pytest.mark.slow
 def test_every_public_type_is_known() -> None:
-    """A strict type checker knows the type of everything that `duomi` exports, its parts and their parts."""
+    """A strict type checker knows the type of everything that `duomi` exports."""
     command = [str(Path(sys.executable).parent / "basedpyright"), "--verifytypes", "duomi", "--ignoreexternal"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -23,7 +23,7 @@ def test_every_public_type_is_known() -> None:
 
 
 def members(owner: type) -> list[tuple[str, Any]]:
-    """Return the public parts of a class that it does not have from elsewhere."""
+    """Return the public members that a class defines itself."""
     return [
         (name, getattr(part, "fget", None) or getattr(part, "func", None) or getattr(part, "__func__", part))
         for name, part in vars(owner).items()
@@ -31,8 +31,8 @@ def members(owner: type) -> list[tuple[str, Any]]:
     ]
 
 
-def test_no_any_comes_out_of_a_public_name() -> None:
-    """Only `Task.raw`, which is JSON as it came, is of any type."""
+def test_no_public_name_returns_any() -> None:
+    """Only `Task.raw`, the vendor's JSON, has `Any` in its type, and every public name has a docstring."""
     leaks = set[str]()
     undocumented = set[str]()
     for name in duomi.__all__:

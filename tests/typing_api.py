@@ -1,4 +1,4 @@
-"""The public API as type checkers see it; mypy and basedpyright read this file, nothing runs it."""
+"""The public API has the right types: mypy and basedpyright check this file, and nothing runs it."""
 
 from __future__ import annotations
 
