@@ -1,4 +1,4 @@
-"""Every known answer of the live API, and what becomes of it."""
+"""Every known reply of the live API is read as the right task or error."""
 
 from __future__ import annotations
 
@@ -104,15 +104,15 @@ ERRORS: dict[str, tuple[type[DuomiError], int, str]] = {
 
 
 def test_every_payload_has_a_row() -> None:
-    """No known answer is without its expectation."""
+    """Each file of `payloads/` has an expected task or error."""
     from harness import PAYLOADS
 
     assert {path.stem for path in PAYLOADS.glob("*.json")} == {*ROWS, *ERRORS}
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_task_reads_what_is_there(name: str) -> None:
-    """A task shows what its payload says, and lists every difference from the contract."""
+def test_a_task_has_the_values_of_its_payload(name: str) -> None:
+    """A task has the values of its payload, and lists every deviation from the contract."""
     state, progress, videos, characters, message, deviations = ROWS[name]
 
     task = Task.from_payload(payload(name))
@@ -126,8 +126,8 @@ def test_task_reads_what_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_envelopes_are_the_errors_that_their_codes_would_be(name: str) -> None:
-    """An envelope that refuses is never taken for a task."""
+def test_an_error_envelope_raises_the_error_of_its_code(name: str) -> None:
+    """An envelope with an error code raises the error of that code, and is never read as a task."""
     kind, code, message = ERRORS[name]
 
     with pytest.raises(APIStatusError) as caught:
@@ -138,15 +138,15 @@ def test_envelopes_are_the_errors_that_their_codes_would_be(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 7, {}, {"state": " "}, {"state": 1}, {"code": 200, "msg": "ok"}])
-def test_what_is_no_task_is_an_error(value: Any) -> None:
-    """A payload without a state is an APIResponseError."""
+def test_a_payload_without_a_state_is_an_error(value: Any) -> None:
+    """A payload without a valid state raises `APIResponseError`."""
     with pytest.raises(APIResponseError):
         Task.from_payload(value)
 
 
 @pytest.mark.parametrize("text", ["", "<html>", b"\xff\xfe\xff", "[" * 200_000, "{"])
-def test_what_is_no_json_is_an_error(text: str | bytes) -> None:
-    """Neither bytes that are no text nor nesting without end crash the reader."""
+def test_invalid_json_is_an_error(text: str | bytes) -> None:
+    """Invalid UTF-8, invalid JSON and very deep nesting raise `APIResponseError`."""
     with pytest.raises(APIResponseError):
         Task.from_json(text)
 
@@ -159,8 +159,8 @@ def test_what_is_no_json_is_an_error(text: str | bytes) -> None:
         (float("nan"), None), (float("inf"), None), ([], None), (None, None), ("٤٥", None), ("9" * 5000, None),
     ],
 )  # fmt: skip
-def test_progress_is_a_percentage_or_none(value: Any, expected: int | None) -> None:
-    """Nobody guesses: only a whole number from 0 to 100 is progress."""
+def test_progress_is_a_whole_percentage_or_none(value: Any, expected: int | None) -> None:
+    """Only a whole number from 0 to 100 is progress, and anything else is `None`."""
     assert Task.from_payload({"state": "running", "progress": value}).progress == expected
 
 
@@ -174,8 +174,8 @@ def test_progress_is_a_percentage_or_none(value: Any, expected: int | None) -> N
         (float("inf"), None), ("9" * 40, None),
     ],
 )  # fmt: skip
-def test_times_are_utc_or_none(value: Any, expected: datetime | None) -> None:
-    """A time is read as seconds or milliseconds, and never invented."""
+def test_a_time_is_in_utc_or_none(value: Any, expected: datetime | None) -> None:
+    """A time is read as seconds or milliseconds, and anything else is `None`."""
     assert Task.from_payload({"state": "running", "create_time": value}).created_at == expected
 
 
@@ -186,13 +186,13 @@ def test_times_are_utc_or_none(value: Any, expected: datetime | None) -> None:
         ("success", SUCCEEDED), ("Done", SUCCEEDED), ("canceled", ERROR), ("expired", ERROR),
     ],
 )  # fmt: skip
-def test_synonyms_are_the_states_that_they_mean(text: str, state: TaskState) -> None:
-    """What callers met on the live API is one of the four documented states."""
+def test_a_synonym_is_read_as_its_state(text: str, state: TaskState) -> None:
+    """A synonym of the live API is read as one of the four documented states."""
     assert Task.from_payload({"state": text}).state is state
 
 
-def test_an_unknown_state_is_open_and_not_finished() -> None:
-    """A value that the contract does not list survives as itself."""
+def test_an_undocumented_state_is_kept_and_not_finished() -> None:
+    """A state that the contract does not list keeps its value, and its task is not finished."""
     task = Task.from_payload({"state": "reviewing", "action": "upscale"})
 
     assert task.state == "reviewing"
@@ -204,14 +204,14 @@ def test_an_unknown_state_is_open_and_not_finished() -> None:
     assert isinstance(task.action, TaskAction)
 
 
-def test_labels_are_the_vendors_words() -> None:
-    """`label` comes from the contract, in its order; a newer contract may have more."""
+def test_labels_are_those_of_the_contract() -> None:
+    """States and labels come in the order of the contract; a newer contract may have more."""
     assert [state.label for state in TaskState][:4] == ["队列中", "生成中", "已成功", "失败"]
     assert [state.value for state in TaskState][:4] == ["pending", "running", "succeeded", "error"]
 
 
-def test_model_is_the_contracts_own_type_or_an_error() -> None:
-    """`model` never holds what the contract does not allow."""
+def test_to_model_rejects_a_deviation() -> None:
+    """`to_model` returns the generated model, or raises an error if the payload deviates."""
     task = Task.from_payload(payload("succeeded"))
 
     assert task.to_model().to_dict() == payload("succeeded")
@@ -219,8 +219,8 @@ def test_model_is_the_contracts_own_type_or_an_error() -> None:
         Task.from_payload({**payload("succeeded"), "progress": "45%"}).to_model()
 
 
-def test_an_id_that_differs_is_a_deviation() -> None:
-    """The id asked for is what messages and file names use."""
+def test_an_id_that_was_not_requested_is_a_deviation() -> None:
+    """If the reply has another id than the requested one, `task_id` is the requested one."""
     task = Task.from_payload(payload("succeeded"), task_id="other")
 
     assert task.id == payload("succeeded")["id"]
@@ -228,7 +228,7 @@ def test_an_id_that_differs_is_a_deviation() -> None:
     assert any(line.startswith("/id: ") for line in task.deviations)
 
 
-def test_str_is_one_line() -> None:
-    """A task prints as id, state with label, and progress."""
+def test_str_of_a_task_is_one_line() -> None:
+    """`str` of a task is one line with id, state, label and progress."""
     assert str(Task.from_payload(payload("running"))) == ("5dd1ef43-efeb-9017-be66-f37a9d4348ee: running (生成中) 45%")
     assert "\n" not in str(Task.from_payload({"state": "a\nb", "id": "x\x1b[2J"}))

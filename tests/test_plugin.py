@@ -1,4 +1,4 @@
-"""The simulator as a pytest fixture, in a project of its own."""
+"""The simulator is a pytest fixture in every project that installs the extra."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from werkzeug import Response
 QUICK = Polling(interval=0.01)
 
 
-def test_a_clip_comes_in_the_end(duomi_simulator, tmp_path):
+def test_a_clip_is_downloaded(duomi_simulator, tmp_path):
     duomi_simulator.tasks["mine"] = Script(pending=2, running=(10, 50))
     with Duomi() as client:
         task = client.wait("mine", polling=QUICK)
@@ -45,8 +45,8 @@ def test_an_outage(duomi_simulator):
 """
 
 
-def test_a_project_of_its_own_has_the_fixture(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever installs the extra may ask for `duomi_simulator`, and `Duomi()` then needs no settings, proxy or not."""
+def test_another_project_has_the_fixture(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another project `duomi_simulator` works, and `Duomi()` needs no settings, also with a proxy set."""
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     pytester.makepyfile(PROJECT)
 
@@ -54,8 +54,8 @@ def test_a_project_of_its_own_has_the_fixture(pytester: pytest.Pytester, monkeyp
 
 
 @pytest.mark.slow
-def test_the_fixture_names_its_extra(pytester: pytest.Pytester) -> None:
-    """Without the extra the test fails, and says what to install; tests that do not ask for it are not disturbed."""
+def test_the_fixture_names_its_missing_extra(pytester: pytest.Pytester) -> None:
+    """Without the extra only the tests that use the fixture fail, and they say what to install."""
     pytester.makeconftest("import sys; sys.modules['pytest_httpserver'] = None")
     pytester.makepyfile("def test_a(duomi_simulator): pass\ndef test_b(): pass")
 
@@ -65,15 +65,15 @@ def test_the_fixture_names_its_extra(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*duomi[[]simulator[]]*"])
 
 
-def test_a_script_that_cannot_be_played_is_refused() -> None:
-    """A slip in a script is told where it is written, and not by a task that never ends."""
-    for wrong in ({"outcome": "succeeded"}, {"running": 10}, {"pending": -1}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            Script(**wrong)
+def test_an_invalid_script_is_rejected() -> None:
+    """A script with an invalid value raises `ValueError` when it is created."""
+    for values in ({"outcome": "succeeded"}, {"running": 10}, {"pending": -1}):
+        with pytest.raises(ValueError, match=next(iter(values))):
+            Script(**values)
 
 
-def test_what_answer_raises_comes_out() -> None:
-    """A test whose `answer` is wrong learns of it, though its client only saw a 500."""
+def test_an_error_in_answer_is_raised() -> None:
+    """An error in a test's `answer` is raised at the end, although the client only gets a 500."""
     simulator = Simulator({"a": Script()}, answer=lambda request: dict[str, Response]()[request.path])
 
     def ask() -> None:

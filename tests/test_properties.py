@@ -1,4 +1,4 @@
-"""Payloads of any kind: those that keep the contract are read and written back equal, all others do no harm."""
+"""Any payload is read or raises a `DuomiError`, and one that conforms to the contract is read without loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-NEAR = st.sampled_from(
+ALMOST_VALID = st.sampled_from(
     [
         "",
         " ",
@@ -51,12 +51,12 @@ NEAR = st.sampled_from(
         "\x00",
     ]
 )
-ANYTHING = JSON | NEAR
+ANYTHING = JSON | ALMOST_VALID
 FIELDS = [*schema()["properties"], "code", "msg", "error", "data", "characters"]
 
 
 def drawn(shape: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Draw values of a schema of this contract; objects may have more fields than it names."""
+    """Draw values that conform to a schema; objects may have extra fields."""
     if "enum" in shape:
         return st.sampled_from(shape["enum"])
     match shape["type"]:
@@ -76,28 +76,28 @@ def drawn(shape: dict[str, Any]) -> st.SearchStrategy[Any]:
             return st.text()
 
 
-def touch(task: Task) -> None:
-    """Read everything that a task offers."""
-    read = (
+def read_all(task: Task) -> None:
+    """Read every attribute of a task."""
+    values = (
         task.id, task.task_id, task.state, task.state.label, task.progress, task.action, task.message, task.created_at,
         task.updated_at, task.videos, task.characters, task.raw, task.deviations, task.is_finished, task.is_succeeded,
         task.is_failed, task.has_result, str(task), repr(task), task == task,  # noqa: PLR0124  (equality may not raise)
     )  # fmt: skip
-    assert len(read) > 0
+    assert len(values) > 0
     with contextlib.suppress(DuomiError):
         task.to_model().to_dict()
 
 
-def read_all(make: Callable[[], Task]) -> None:
-    """Make a task and read all of it; a DuomiError may say that it is none."""
+def make_and_read(make: Callable[[], Task]) -> None:
+    """Make a task and read every attribute; only a `DuomiError` is allowed."""
     with contextlib.suppress(DuomiError):
-        touch(make())
+        read_all(make())
 
 
 @given(drawn(schema()))
 @settings(max_examples=200, deadline=None)
-def test_what_keeps_the_contract_is_read_and_written_back(payload: Any) -> None:
-    """The model and the task both hold a payload of the contract whole, and see nothing wrong with it."""
+def test_a_valid_payload_is_read_without_loss(payload: Any) -> None:
+    """A payload that conforms to the contract has no deviations, and task and model both keep all of it."""
     task = Task.from_payload(copy.deepcopy(payload)) if payload["state"].strip() else None
 
     assert VideoTask.from_dict(payload).to_dict() == payload
@@ -112,23 +112,25 @@ def test_what_keeps_the_contract_is_read_and_written_back(payload: Any) -> None:
 
 @given(drawn(schema()), st.dictionaries(st.sampled_from(FIELDS), ANYTHING), st.sets(st.sampled_from(FIELDS)))
 @settings(max_examples=250, deadline=None)
-def test_anything_in_any_field_does_no_harm(payload: Any, changed: dict[str, Any], gone: set[str]) -> None:
-    """Whatever stands in a field, or does not, is a task that can be read, or a DuomiError."""
-    payload = {name: value for name, value in (payload | changed).items() if name not in gone}
+def test_any_value_in_any_field_is_a_task_or_a_duomi_error(
+    payload: Any, changed: dict[str, Any], removed: set[str]
+) -> None:
+    """A payload with any value in a field, or without the field, is a readable task or a `DuomiError`."""
+    payload = {name: value for name, value in (payload | changed).items() if name not in removed}
 
-    read_all(lambda: Task.from_payload(payload))
+    make_and_read(lambda: Task.from_payload(payload))
 
 
 @given(ANYTHING)
 @settings(max_examples=300, deadline=None)
-def test_anything_at_all_does_no_harm(payload: Any) -> None:
-    """No payload, as it is or as text, raises anything but a DuomiError."""
-    read_all(lambda: Task.from_payload(payload))
-    read_all(lambda: Task.from_json(json.dumps(payload)))
+def test_any_json_value_is_a_task_or_a_duomi_error(payload: Any) -> None:
+    """Any JSON value, parsed or as text, is a readable task or a `DuomiError`."""
+    make_and_read(lambda: Task.from_payload(payload))
+    make_and_read(lambda: Task.from_json(json.dumps(payload)))
 
 
 @given(st.text() | st.binary())
 @settings(max_examples=300, deadline=None)
-def test_any_text_or_bytes_do_no_harm(text: str | bytes) -> None:
-    """A webhook may post anything."""
-    read_all(lambda: Task.from_json(text))
+def test_any_text_is_a_task_or_a_duomi_error(text: str | bytes) -> None:
+    """Any text or bytes, as a webhook may get them, are a readable task or a `DuomiError`."""
+    make_and_read(lambda: Task.from_json(text))
