@@ -1,4 +1,4 @@
-"""The generated package is what the contract says, and the wrapper knows every state of it."""
+"""The generated package conforms to the contract, and the wrapper knows every state of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from contract.calls import load
 from contract.document import ContractError
 
 
-def test_the_generated_package_is_what_the_contract_says() -> None:
+def test_the_generated_package_conforms_to_the_contract() -> None:
     """`contract check` finds no difference."""
     done = check(ROOT / "generated")
 
@@ -29,16 +29,16 @@ def test_the_generated_package_is_what_the_contract_says() -> None:
 
 
 def test_the_three_sets_of_states_partition_the_contract() -> None:
-    """Every state of the contract is succeeded, failed or unfinished, and none is two of them."""
+    """Every state of the contract is either succeeded, failed or unfinished."""
     sets = (SUCCEEDED_STATES, FAILED_STATES, UNFINISHED_STATES)
     undecided = set(TaskState) - frozenset().union(*sets)
 
-    assert not undecided, f"decide in wrapper/duomi/_task.py what these states mean: {', '.join(sorted(undecided))}"
-    assert sum(map(len, sets)) == len(list(TaskState)), "a state stands in two sets, or is not in the contract any more"
+    assert not undecided, f"decide in wrapper/duomi/_payload.py what these states mean: {', '.join(sorted(undecided))}"
+    assert sum(map(len, sets)) == len(list(TaskState)), "a state is in two sets, or no longer in the contract"
 
 
-def test_the_contract_is_the_vendors_page_word_for_word() -> None:
-    """openapi.yaml is read as it stands, and its server is the wrapper's default."""
+def test_the_generated_server_is_the_contracts() -> None:
+    """The default server of the package is the first one in openapi.yaml."""
     contract, _ = documents.read(ROOT / "openapi.yaml")
 
     assert contract["servers"][0]["url"] == SERVER
@@ -51,8 +51,8 @@ def schema() -> Any:
 
 
 @pytest.mark.parametrize("outcome", ["video", "error"])
-def test_the_simulator_keeps_the_contract(outcome: Any) -> None:
-    """Every payload that the simulator sends unscripted conforms to openapi.yaml."""
+def test_the_simulator_conforms_to_the_contract(outcome: Any) -> None:
+    """Every default payload of the simulator conforms to openapi.yaml."""
     simulator = Simulator({EXAMPLE_ID: Script(outcome=outcome)})
 
     for poll in range(1, 6):
@@ -61,8 +61,8 @@ def test_the_simulator_keeps_the_contract(outcome: Any) -> None:
         assert Task.from_payload(payload).deviations == ()
 
 
-def test_characters_deviate_as_the_live_api_does() -> None:
-    """The contract knows no characters, so their deviations are these."""
+def test_characters_have_the_deviations_of_the_live_api() -> None:
+    """The contract does not describe characters, so a task with one has exactly two deviations."""
     payload = Simulator({EXAMPLE_ID: Script(outcome="character")}).payload(EXAMPLE_ID, 9, "")
 
     assert set(Task.from_payload(payload).deviations) == {
@@ -70,8 +70,8 @@ def test_characters_deviate_as_the_live_api_does() -> None:
     }  # fmt: skip
 
 
-def test_the_shape_in_the_package_is_the_contracts() -> None:
-    """What `deviations` is held against has the contract's fields, types and enums."""
+def test_the_schema_in_the_package_is_the_contracts() -> None:
+    """The schema that `deviations` uses has the contract's fields, types and enums."""
     shape = SCHEMAS["GET /v1/videos/tasks/{task_id}"]["200"]
 
     assert shape["required"] == schema()["required"]
@@ -81,8 +81,8 @@ def test_the_shape_in_the_package_is_the_contracts() -> None:
     assert json.dumps(shape["properties"]["state"]["enum"]) == json.dumps(schema()["properties"]["state"]["enum"])
 
 
-def test_a_folder_without_a_package_is_one_line(tmp_path: Path) -> None:
-    """The check never falls back on an installed package."""
+def test_a_folder_without_a_package_is_an_error(tmp_path: Path) -> None:
+    """A folder without a package is an error of one line, even if the package is installed."""
     done = check(tmp_path)
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -90,14 +90,14 @@ def test_a_folder_without_a_package_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_package_that_is_loaded_is_not_checked(tmp_path: Path) -> None:
-    """The check wants a fresh process, so that what it sees is what is on disk."""
+def test_the_check_rejects_a_package_that_is_already_imported(tmp_path: Path) -> None:
+    """The check needs a new process, so that it reads the files on disk."""
     with pytest.raises(ContractError, match="fresh process"):
         load(tmp_path)
 
 
-def test_a_body_that_the_package_does_not_take_is_named(tmp_path: Path) -> None:
-    """A request body of the contract that no generated function takes is a difference."""
+def test_a_request_body_missing_in_the_package_is_a_difference(tmp_path: Path) -> None:
+    """A request body that no generated function accepts is a difference from the contract."""
     contract = json.loads(json.dumps(documents.read(ROOT / "openapi.yaml")[0]))
     body = {"content": {"application/json": {"schema": {"type": "object"}}}}
     contract["paths"]["/v1/videos/tasks/{task_id}"]["get"]["requestBody"] = body
