@@ -1,4 +1,4 @@
-"""Fifty changes of the contract, each with the verdict that it deserves."""
+"""Each change of the contract has the right verdict: BREAK, REVIEW, NOTE or none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTRACT = documents.read(ROOT / "openapi.yaml")[0]
 
 
 class Doc:
-    """A copy of the contract, with short names for what is changed most."""
+    """A copy of the contract, with short names for its most changed parts."""
 
     def __init__(self) -> None:
         self.all: dict[str, Any] = copy.deepcopy(CONTRACT)
@@ -88,15 +88,15 @@ def post_body(doc: Doc, *, required: bool) -> None:
 
 
 CHANGES: dict[str, tuple[Edit, str | None]] = {
-    "operation gone": (lambda d: d.paths.update({PATH: {}, "/v2": {"get": d.get}}), "BREAK"),
+    "operation removed": (lambda d: d.paths.update({PATH: {}, "/v2": {"get": d.get}}), "BREAK"),
     "path parameter renamed": (lambda d: rename(d.paths, PATH, "/v1/videos/tasks/{id}"), "BREAK"),
     "method changed": (lambda d: rename(d.paths[PATH], "get", "post"), "BREAK"),
-    "status gone": (lambda d: rename(d.get["responses"], "200", "201"), "BREAK"),
+    "status removed": (lambda d: rename(d.get["responses"], "200", "201"), "BREAK"),
     "media type changed": (lambda d: rename(d.ok["content"], "application/json", "text/plain"), "BREAK"),
-    "content gone": (lambda d: d.ok.pop("content"), "BREAK"),
-    "field gone": (lambda d: d.fields.pop("message"), "BREAK"),
+    "content removed": (lambda d: d.ok.pop("content"), "BREAK"),
+    "field removed": (lambda d: d.fields.pop("message"), "BREAK"),
     "field renamed": (lambda d: rename(d.fields, "progress", "percent"), "BREAK"),
-    "nested field gone": (lambda d: d.fields["data"]["properties"].pop("videos"), "BREAK"),
+    "nested field removed": (lambda d: d.fields["data"]["properties"].pop("videos"), "BREAK"),
     "integer became string": (lambda d: d.fields["progress"].update(type="string"), "BREAK"),
     "integer became number": (lambda d: d.fields["progress"].update(type="number"), "BREAK"),
     "object became array": (lambda d: d.fields.update(data={"type": "array", "items": d.fields["data"]}), "BREAK"),
@@ -107,29 +107,29 @@ CHANGES: dict[str, tuple[Edit, str | None]] = {
     "body became array": (lambda d: d.media.update(schema={"type": "array", "items": d.schema}), "BREAK"),
     "body wrapped": (wrap, "BREAK"),
     "field became optional": (lambda d: d.schema["required"].remove("progress"), "BREAK"),
-    "all became optional": (lambda d: d.schema.pop("required"), "BREAK"),
+    "all fields became optional": (lambda d: d.schema.pop("required"), "BREAK"),
     "field became nullable": (lambda d: d.fields["data"].update(nullable=True), "BREAK"),
     "body became nullable": (lambda d: d.schema.update(nullable=True), "BREAK"),
-    "parameter gone": (lambda d: d.parameters.pop(1), "BREAK"),
+    "parameter removed": (lambda d: d.parameters.pop(1), "BREAK"),
     "header renamed": (lambda d: d.parameters[1].update(name="X-Key"), "BREAK"),
-    "parameter of another type": (lambda d: d.parameters[0]["schema"].update(type="integer"), "BREAK"),
+    "parameter type changed": (lambda d: d.parameters[0]["schema"].update(type="integer"), "BREAK"),
     "parameter became required": (lambda d: d.parameters[1].update(required=True), "BREAK"),
-    "required parameter is new": (lambda d: d.parameters.append(query(required=True)), "BREAK"),
-    "required body is new": (lambda d: post_body(d, required=True), "BREAK"),
-    "one of two types": (
+    "required parameter added": (lambda d: d.parameters.append(query(required=True)), "BREAK"),
+    "required body added": (lambda d: post_body(d, required=True), "BREAK"),
+    "type became a union": (
         lambda d: d.fields.update(progress={"oneOf": [{"type": "integer"}, {"type": "string"}]}),
         "BREAK",
     ),
     "enum value added": (lambda d: d.fields["state"]["enum"].append("paused"), "REVIEW"),
     "enum value removed": (lambda d: d.fields["state"]["enum"].remove("pending"), "REVIEW"),
     "enum value renamed": (lambda d: d.fields["action"].update(enum=["generate", "remake"]), "REVIEW"),
-    "enum dropped": (lambda d: d.fields["action"].pop("enum"), "REVIEW"),
+    "enum became open": (lambda d: d.fields["action"].pop("enum"), "REVIEW"),
     "label changed": (lambda d: d.fields["state"]["x-apifox-enum"][0].update(name="排队"), "REVIEW"),
     "server changed": (lambda d: d.all["servers"][0].update(url="https://api.duomiapi.com"), "REVIEW"),
     "server added": (lambda d: d.all["servers"].append({"url": "https://two.duomiapi.com"}), "REVIEW"),
     "security added": (lambda d: d.get.update(security=[{"key": []}]), "REVIEW"),
-    "deprecated": (lambda d: d.get.update(deprecated=True), "REVIEW"),
-    "status of the page": (lambda d: d.get.update({"x-apifox-status": "deprecated"}), "REVIEW"),
+    "operation deprecated": (lambda d: d.get.update(deprecated=True), "REVIEW"),
+    "status of the page changed": (lambda d: d.get.update({"x-apifox-status": "deprecated"}), "REVIEW"),
     "parameter deprecated": (lambda d: d.parameters[1].update(deprecated=True), "REVIEW"),
     "operation added": (
         lambda d: d.paths.update({"/v1/credit": {"get": {"responses": {"200": {"description": ""}}}}}),
@@ -137,10 +137,10 @@ CHANGES: dict[str, tuple[Edit, str | None]] = {
     ),
     "response added": (lambda d: d.get["responses"].update({"404": {"description": "none"}}), "NOTE"),
     "optional parameter added": (lambda d: d.parameters.append(query()), "NOTE"),
-    "optional body is new": (lambda d: post_body(d, required=False), "NOTE"),
+    "optional body added": (lambda d: post_body(d, required=False), "NOTE"),
     "field added": (lambda d: d.fields.update(cost={"type": "number"}), "NOTE"),
     "response header added": (lambda d: d.ok.update(headers={"X-Cost": {"schema": {"type": "string"}}}), "NOTE"),
-    "operationId given": (lambda d: d.get.update(operationId="b"), "NOTE"),
+    "operationId added": (lambda d: d.get.update(operationId="b"), "NOTE"),
     "constraint added": (lambda d: d.fields["progress"].update(maximum=100), "NOTE"),
     "format added": (lambda d: d.fields["create_time"].update(format="int64"), "NOTE"),
     "text changed": (lambda d: d.get.update(summary="查询任务"), "NOTE"),
@@ -149,18 +149,18 @@ CHANGES: dict[str, tuple[Edit, str | None]] = {
         lambda d: d.fields["data"]["properties"]["videos"]["items"].update(required=["url"]),
         "NOTE",
     ),
-    "order of keys": (lambda d: d.media.update(schema=dict(reversed(d.schema.items()))), None),
-    "order of enum values": (lambda d: d.fields["state"]["enum"].reverse(), None),
-    "order of parameters": (lambda d: d.parameters.reverse(), None),
-    "order hints": (lambda d: d.schema.update({"x-apifox-orders": []}), None),
-    "link to the vendor's page": (lambda d: d.get.update({"x-run-in-apifox": "elsewhere"}), None),
-    "example": (lambda d: d.parameters[0].update(example="other"), None),
+    "keys reordered": (lambda d: d.media.update(schema=dict(reversed(d.schema.items()))), None),
+    "enum values reordered": (lambda d: d.fields["state"]["enum"].reverse(), None),
+    "parameters reordered": (lambda d: d.parameters.reverse(), None),
+    "order hints added": (lambda d: d.schema.update({"x-apifox-orders": []}), None),
+    "link to the vendor's page changed": (lambda d: d.get.update({"x-run-in-apifox": "elsewhere"}), None),
+    "example changed": (lambda d: d.parameters[0].update(example="other"), None),
     "moved to components": (to_component, None),
-    "written as 3.1": (as_31, None),
+    "rewritten as OpenAPI 3.1": (as_31, None),
 }
 
 
-def judged(edit: Edit) -> list[str]:
+def verdicts(edit: Edit) -> list[str]:
     doc = Doc()
     edit(doc)
     return [change.verdict for change in changes(of_document(CONTRACT), of_document(doc.all))]
@@ -168,18 +168,18 @@ def judged(edit: Edit) -> list[str]:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_has_its_verdict(name: str) -> None:
-    """The worst verdict is the one that callers of this client need."""
+    """The worst verdict of each change is the expected one."""
     edit, expected = CHANGES[name]
 
-    found = judged(edit)
+    found = verdicts(edit)
 
     assert (found[0] if found else None) == expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["field gone", "enum value added", "field added", "example"])
-def test_the_exit_code_is_the_worst_verdicts(tmp_path: Path, name: str) -> None:
-    """The command prints a line for each change, the bump, and ends with the worst verdict's code."""
+@pytest.mark.parametrize("name", ["field removed", "enum value added", "field added", "example changed"])
+def test_the_exit_code_is_that_of_the_worst_verdict(tmp_path: Path, name: str) -> None:
+    """The command prints the changes and the version bump, and exits with the code of the worst verdict."""
     edit, expected = CHANGES[name]
     doc = Doc()
     edit(doc)
@@ -202,17 +202,17 @@ def test_the_exit_code_is_the_worst_verdicts(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"swagger": "2.0"}', "Swagger 2.0"), ('{"openapi": "2.5.0"}', "OpenAPI 2.5.0"), ("- a\n", "no mapping"),
         ("openapi: 3.0.1\ninfo: {}\npaths: {}\n", "not valid"), ("a: 1", "no OpenAPI document"),
         ("x\n```yaml\na: 1\n```\n```yaml\nb: 1\n```\n", "2 fenced"),
     ],
 )  # fmt: skip
-def test_what_is_no_contract_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+def test_an_invalid_contract_is_exit_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
 ) -> None:
-    """A document that cannot be compared is exit 1 and one line."""
+    """A document that is not a valid contract is exit 1 with one line."""
     (tmp_path / "new").write_text(text, encoding="utf-8")
 
     code = commands.run(["diff", str(ROOT / "openapi.yaml"), str(tmp_path / "new")])
@@ -220,7 +220,7 @@ def test_what_is_no_contract_is_one_line(
     error = capsys.readouterr().err
     assert code == 1
     assert len(error.splitlines()) == 1
-    assert said in error
+    assert message in error
 
 
 def body_of(doc: Doc, **more: Any) -> None:
@@ -228,22 +228,22 @@ def body_of(doc: Doc, **more: Any) -> None:
 
 
 PAIRS: dict[str, tuple[Edit, Edit, str]] = {
-    "null may be sent no more": (lambda d: body_of(d, nullable=True), body_of, "BREAK"),
-    "null may be sent": (body_of, lambda d: body_of(d, nullable=True), "NOTE"),
+    "null no longer accepted": (lambda d: body_of(d, nullable=True), body_of, "BREAK"),
+    "null accepted": (body_of, lambda d: body_of(d, nullable=True), "NOTE"),
     "constant changed": (lambda d: d.fields["message"].update(const="a"), lambda d: d.fields["message"].update(const="b"), "REVIEW"),
     "operationId changed": (lambda d: d.get.update(operationId="a"), lambda d: d.get.update(operationId="b"), "BREAK"),
-    "a body may be of one type more": (
+    "variant added to a union": (
         lambda d: d.fields["message"].update(anyOf=[{"type": "string"}, {"type": "integer"}]),
         lambda d: d.fields["message"].update(anyOf=[{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]),
         "REVIEW",
     ),
-    "header gone": (lambda d: d.ok.update(headers={"X-A": {"schema": {"type": "string"}}}), lambda _: None, "NOTE"),
+    "response header removed": (lambda d: d.ok.update(headers={"X-A": {"schema": {"type": "string"}}}), lambda _: None, "NOTE"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_change_between_two_edits_has_its_verdict(name: str) -> None:
-    """What needs two odd contracts to change has the verdict that a caller would give it."""
+    """A change that needs an edited old contract, too, has the expected verdict."""
     first, second, verdict = PAIRS[name]
     old, new = Doc(), Doc()
     first(old)

@@ -1,4 +1,4 @@
-"""The documentation: every block of Python in it runs, and the site is whole."""
+"""The documentation is right: its Python runs, its links lead somewhere, and the site builds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TASKS = {
 
 
 def blocks() -> Iterator[Any]:
-    """Return the blocks of Python in all pages; what is included from a file is tried out where that file is."""
+    """Return the Python blocks of all pages, except included files, which have their own tests."""
     for page in PAGES:
         for example in SYBIL.parse(page):
             if not str(example.parsed).startswith("--8<--"):
@@ -40,10 +40,10 @@ def blocks() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("example", list(blocks()))
-def test_each_block_runs(
+def test_each_python_block_runs(
     example: Example, duomi_simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block does what it shows, by itself; the tests that it defines pass as well."""
+    """Each Python block runs by itself, and the tests that it defines pass."""
     duomi_simulator.tasks.update(TASKS)
     monkeypatch.chdir(tmp_path)
     names = example.namespace
@@ -54,8 +54,8 @@ def test_each_block_runs(
     for name in [name for name in names if name.startswith("test_")]:
         duomi_simulator.answer = None
         given = {"duomi_simulator": duomi_simulator, "tmp_path": tmp_path}
-        wanted = names[name].__code__.co_varnames[: names[name].__code__.co_argcount]
-        names[name](**{each: given[each] for each in wanted})
+        parameters = names[name].__code__.co_varnames[: names[name].__code__.co_argcount]
+        names[name](**{each: given[each] for each in parameters})
 
 
 def code_blocks(page: Path) -> list[str]:
@@ -67,7 +67,7 @@ def code_blocks(page: Path) -> list[str]:
 
 
 def test_both_readmes_have_the_same_code() -> None:
-    """Whoever reads the one or the other is shown the same code and the same commands."""
+    """The English and the Chinese README show the same code and the same commands."""
     english, chinese = code_blocks(ROOT / "README.md"), code_blocks(ROOT / "README.zh-CN.md")
 
     assert len(english) > 5
@@ -75,7 +75,7 @@ def test_both_readmes_have_the_same_code() -> None:
 
 
 def test_both_readmes_explain_the_same_errors() -> None:
-    """No error is explained in one language alone."""
+    """The English and the Chinese README explain the same errors."""
     english, chinese = (
         re.findall(r"`(\w+Error)`", (ROOT / name).read_text(encoding="utf-8"))
         for name in ("README.md", "README.zh-CN.md")
@@ -85,16 +85,16 @@ def test_both_readmes_explain_the_same_errors() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    """A link or picture within the repository is there."""
+def test_links_have_a_target(page: Path) -> None:
+    """Each link to a file of the repository has an existing target."""
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.slow
-def test_a_callback_is_a_hint(duomi_simulator: Simulator, tmp_path: Path) -> None:
-    """The webhook of the documentation asks the API before it saves anything, and believes nobody who just posts."""
+def test_the_example_webhook_does_not_trust_a_callback(duomi_simulator: Simulator, tmp_path: Path) -> None:
+    """The example webhook asks the API before it saves a clip, so a forged callback has no effect."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -124,8 +124,8 @@ def test_a_callback_is_a_hint(duomi_simulator: Simulator, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_site_is_whole(tmp_path: Path) -> None:
-    """The site builds, and nothing in it is warned of."""
+def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
+    """The site builds without warnings, and its reference has the public names."""
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     command = [
         sys.executable,
@@ -148,8 +148,8 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_screens_are_drawn_by_their_script(tmp_path: Path) -> None:
-    """Each screen of the documentation comes out of the real program."""
+def test_the_screens_are_up_to_date(tmp_path: Path) -> None:
+    """Each screen of the documentation is what the command line prints now."""
     script = (ROOT / "docs/screens.py").read_text(encoding="utf-8")
     (tmp_path / "screens.py").write_text(script, encoding="utf-8")
     subprocess.run([sys.executable, "screens.py"], cwd=tmp_path, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Whatever bytes a server answers, nothing but a DuomiError comes out."""
+"""A server that answers any bytes never causes an error that is not a `DuomiError`."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def play(server: FaultServer, answer: bytes) -> None:
 
 @given(ANSWERS)
 @FUZZ
-def test_any_answer_to_a_call(fuzzed: FaultServer, client: Duomi, answer: bytes) -> None:
-    """A call brings a task or a DuomiError."""
+def test_any_answer_to_a_call_is_a_task_or_a_duomi_error(fuzzed: FaultServer, client: Duomi, answer: bytes) -> None:
+    """A call returns a task or raises `DuomiError`, for any bytes of the server."""
     play(fuzzed, answer)
 
     with contextlib.suppress(DuomiError):
@@ -66,8 +66,8 @@ def test_any_answer_to_a_call(fuzzed: FaultServer, client: Duomi, answer: bytes)
 
 @given(st.lists(ANSWERS, min_size=10, max_size=10))
 @settings(FUZZ, max_examples=25)
-def test_any_answer_to_an_asyncio_call(fuzzed: FaultServer, answers: list[bytes]) -> None:
-    """So does one under asyncio."""
+def test_any_answer_to_an_asyncio_call_is_a_task_or_a_duomi_error(fuzzed: FaultServer, answers: list[bytes]) -> None:
+    """An asyncio call returns a task or raises `DuomiError`, for any bytes of the server."""
 
     async def main() -> None:
         async with AsyncDuomi(KEY, base_url=fuzzed.url, retry=ONCE, timeout=2.0) as client:
@@ -81,8 +81,8 @@ def test_any_answer_to_an_asyncio_call(fuzzed: FaultServer, answers: list[bytes]
 
 @given(ANSWERS)
 @FUZZ
-def test_any_answer_to_a_download(fuzzed: FaultServer, client: Duomi, answer: bytes) -> None:
-    """A download brings a file or a DuomiError, and then nothing lies in the folder."""
+def test_any_answer_to_a_download_is_a_file_or_a_duomi_error(fuzzed: FaultServer, client: Duomi, answer: bytes) -> None:
+    """A download saves a file, or raises `DuomiError` and leaves the folder empty."""
     play(fuzzed, answer)
     task = Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": f"{fuzzed.url}/1.mp4"}]}})
 
@@ -96,8 +96,8 @@ def test_any_answer_to_a_download(fuzzed: FaultServer, client: Duomi, answer: by
 
 @given(st.text(max_size=40))
 @FUZZ
-def test_any_url_of_a_clip(fuzzed: FaultServer, client: Duomi, text: str) -> None:
-    """Whatever the vendor calls a URL is fetched, or a DuomiError; it is never asked for elsewhere than it says."""
+def test_any_clip_url_is_a_file_or_a_duomi_error(fuzzed: FaultServer, client: Duomi, text: str) -> None:
+    """A download from any URL saves a file or raises `DuomiError`."""
     play(fuzzed, b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx")
     urls = [f"{fuzzed.url}/{text}", f"{fuzzed.url}?{text}"]
     task = Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": url} for url in urls]}})

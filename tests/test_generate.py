@@ -1,4 +1,4 @@
-"""generate.sh: the same bytes, all or nothing, and a clear line."""
+"""generate.sh writes the same bytes each time, changes all files or none, and explains an error in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checkout import generate, tree
 
 
 def test_a_run_changes_nothing(checkout: Path) -> None:
-    """What is checked in is what comes out, to the byte."""
+    """The generator writes the same bytes as those in the repository."""
     before = tree(checkout)
 
     done = generate(checkout)
@@ -22,21 +22,21 @@ def test_a_run_changes_nothing(checkout: Path) -> None:
 
 
 @pytest.mark.slow
-def test_where_it_stands_makes_no_difference(checkout: Path, tmp_path: Path) -> None:
-    """A temporary folder with a name that ruff passes over by itself, such as `venv`, changes no byte."""
+def test_the_temporary_folder_does_not_change_the_package(checkout: Path, tmp_path: Path) -> None:
+    """A temporary folder with a name that ruff ignores, such as `venv`, does not change the package."""
     temporary = tmp_path / ".nox/venv"
     temporary.mkdir(parents=True)
     command = [sys.executable, "-P", "-m", "contract", "check"]
-    surroundings = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(checkout)}
+    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(checkout)}
 
-    done = subprocess.run(command, cwd=checkout, env=surroundings, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.slow
-def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
-    """`--check` prints a diff and changes nothing; a plain run puts it right."""
+def test_check_shows_stale_files_and_a_run_fixes_them(checkout: Path) -> None:
+    """`--check` prints a diff and changes no file, and a run without it fixes the files."""
     fresh = tree(checkout)
     target = checkout / "generated/duomi_api/models/task_state.py"
     target.write_text(target.read_text(encoding="utf-8").replace("PENDING", "PENDINGS"), encoding="utf-8")
@@ -54,7 +54,7 @@ def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
+    ("file", "old", "new", "message"),
     [
         ("openapi.yaml", "openapi: 3.0.1", "openapi: [", "not YAML"),
         ("openapi.yaml", "type: integer", "$ref: '#/components/schemas/None'", "leads nowhere"),
@@ -63,10 +63,8 @@ def test_check_shows_what_is_stale_and_a_run_mends_it(checkout: Path) -> None:
         ("generator.yaml", "VideoTaskAction", "VideoTaskAktion", "matches no class"),
     ],
 )
-def test_a_contract_that_cannot_be_generated_changes_nothing(
-    checkout: Path, file: str, old: str, new: str, said: str
-) -> None:
-    """A broken input is exit 1, one line, and an untouched tree."""
+def test_an_invalid_input_changes_no_file(checkout: Path, file: str, old: str, new: str, message: str) -> None:
+    """An invalid contract, overlay or configuration is exit 1 with one line, and no file changes."""
     text = (checkout / file).read_text(encoding="utf-8")
     assert old in text
     (checkout / file).write_text(text.replace(old, new), encoding="utf-8")
@@ -76,12 +74,12 @@ def test_a_contract_that_cannot_be_generated_changes_nothing(
 
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert tree(checkout) == before
 
 
 def test_a_missing_tool_is_one_line(checkout: Path) -> None:
-    """Without the tools on PATH nothing is installed, and nothing changed."""
+    """Without the tools on PATH a run exits with 1, and one line says how to install them."""
     done = generate(checkout, env={"PATH": "/usr/bin:/bin"})
 
     assert done.returncode == 1
@@ -89,8 +87,8 @@ def test_a_missing_tool_is_one_line(checkout: Path) -> None:
     assert "make setup" in done.stderr
 
 
-def test_a_tool_of_another_version_is_one_line(checkout: Path, tmp_path: Path) -> None:
-    """Another ruff would write other bytes, so it is refused."""
+def test_another_version_of_a_tool_is_one_line(checkout: Path, tmp_path: Path) -> None:
+    """Another version of ruff is an error of one line, because it would write other bytes."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "ruff").write_text("#!/bin/sh\necho ruff 0.0.1\n", encoding="utf-8")
