@@ -1,1 +1,1 @@
-"""The maintainer's tool: what the contract says, what the generated package does, and where the two differ."""
+"""The maintainer's tool: imports the contract, generates the package, and finds where the two differ."""

@@ -1,4 +1,4 @@
-"""`python -m contract --help`: what the maintainer's tool can do."""
+"""`python -m contract --help` lists the commands of the maintainer's tool."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    # Nothing has been touched yet. An exception would be lost, or worse, wherever the import of a library just is.
+    # No file has changed yet. An exception could be lost, or do harm, in the middle of an import.
     os.write(2, b"interrupted\n")
     os._exit(1)
 
@@ -16,11 +16,11 @@ def main() -> int:
     """Run one command and return its exit code."""
     signal.signal(signal.SIGINT, _leave)
     try:
-        from contract.commands import run  # noqa: PLC0415  (a missing tool and a Ctrl-C are one line, here too)
+        from contract.commands import run  # noqa: PLC0415  (a missing package or a Ctrl-C here is one line, too)
     except ModuleNotFoundError as error:
         print(f"python on PATH lacks {error.name}; run `make setup`, then put .venv/bin first on PATH", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # before it begins and after it has ended, a Ctrl-C comes too late
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # before and after the command a Ctrl-C is ignored
     return run(sys.argv[1:])
 
 

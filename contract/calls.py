@@ -1,4 +1,4 @@
-"""Calls of a generated package: what a server would see, and what comes back."""
+"""Call a generated package, and record what a server would get and what the caller gets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REGISTERED = tuple(status.value for status in HTTPStatus if status >= 200)
 
 
 def load(folder: Path) -> types.ModuleType:
-    """Import `duomi_api` from a folder, and never an installed one."""
+    """Import `duomi_api` from a folder, never an installed one."""
     if "duomi_api" in sys.modules:
         raise ContractError("duomi_api is loaded already; the check wants a fresh process")
     sys.path.insert(0, str(folder.resolve()))
@@ -44,7 +44,7 @@ def load(folder: Path) -> types.ModuleType:
 
 
 def endpoints(package: types.ModuleType) -> Iterator[types.ModuleType]:
-    """Import every module below `api` and `models`, and yield those that have an operation."""
+    """Import every module below `api` and `models`, and yield those with an operation."""
     for folder in ("models", "api"):
         root = import_module(f"{package.__name__}.{folder}")
         for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}."):
@@ -54,7 +54,7 @@ def endpoints(package: types.ModuleType) -> Iterator[types.ModuleType]:
 
 
 def import_module(name: str) -> types.ModuleType:
-    """Import a part of the package under test."""
+    """Import a module of the package under test."""
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -62,13 +62,13 @@ def import_module(name: str) -> types.ModuleType:
 
 
 def same(name: str) -> str:
-    """Return a name without what the generator may change in it."""
+    """Return a name without the characters that the generator may change."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @attrs.define
 class Capture:
-    """Sends nothing: keeps the request, and answers with what was set."""
+    """Records each request instead of sending it, and answers with the given values."""
 
     status: int = 200
     content: bytes = b""
@@ -76,7 +76,7 @@ class Capture:
     requests: list[httpx.Request] = attrs.field(factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Take a request, as httpx.MockTransport hands it over."""
+        """Answer a request, as the handler of `httpx.MockTransport`."""
         request.read()
         self.requests.append(request)
         headers = {"content-type": self.media, "x-kept": "1", "location": f"{BASE}/elsewhere"}
@@ -104,7 +104,7 @@ def _plain_headers() -> frozenset[str]:
 
 
 def wire(request: httpx.Request) -> dict[str, Any]:
-    """Return what of a request a server sees, less what httpx adds."""
+    """Return what a server gets of a request, without the headers that httpx adds."""
     path, _, query = request.url.raw_path.partition(b"?")
     headers = {k: v for k, v in request.headers.items() if k not in _plain_headers() and k != "content-length"}
     return {"method": request.method, "path": path.decode(), "query": query.decode(), "headers": headers} | {
@@ -113,7 +113,7 @@ def wire(request: httpx.Request) -> dict[str, Any]:
 
 
 def pythonic(value: Any, hint: Any) -> Any:
-    """Turn a JSON value into what a generated function wants."""
+    """Turn a JSON value into the type that a generated function expects."""
     text = str(value)
     for member in members_of(hint):
         if isinstance(member, type) and issubclass(member, enum.Enum):
@@ -130,7 +130,7 @@ def pythonic(value: Any, hint: Any) -> Any:
 
 
 def _plausible(hint: Any, number: int) -> Any:
-    """Return a value for a parameter of which nothing is known but its annotation."""
+    """Return a value for a parameter, by its annotation alone."""
     member = members_of(hint)[0]
     if isinstance(member, type) and issubclass(member, enum.Enum):
         return next(iter(member))
@@ -146,20 +146,20 @@ def _plausible(hint: Any, number: int) -> Any:
 
 
 def members_of(hint: Any) -> list[Any]:
-    """Return the members of a union, without the generator's mark for what is not set."""
+    """Return the members of a union, without the generator's `Unset`."""
     union = typing.get_origin(hint) in {typing.Union, types.UnionType}
     members = typing.get_args(hint) if union else (hint,)
     return [member for member in members if getattr(member, "__name__", "") != "Unset"]
 
 
 class Raised(str):
-    """What a package under test raised, as text."""
+    """An error that the package under test raised, as text."""
 
     __slots__ = ()
 
 
 class Operation:
-    """One generated module, called with values that fit the contract."""
+    """One generated module, called with values that conform to the contract."""
 
     def __init__(self, package: types.ModuleType, module: types.ModuleType) -> None:
         self.package = package
@@ -170,25 +170,25 @@ class Operation:
         self.required = [n for n, p in signature.items() if p.default is inspect.Parameter.empty and n != "client"]
 
     def request(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the sync function sends."""
+        """Return the request that the sync function sends."""
         capture = Capture(404)
         try:
             self.module.sync_detailed(client=capture.sync(self.package), **arguments)
         except ValueError:
-            # A 404 of the contract has a body, and this one has none; what was sent is what counts.
+            # The contract may require a body for a 404, but only the request matters here.
             if not capture.requests:
                 raise
         return wire(capture.requests[0])
 
     def template(self) -> tuple[str, str]:
-        """Return the method, and the path with `{}` where an argument stands."""
+        """Return the method, and the path with `{}` for each argument."""
         values = {name: _plausible(self.hints[name], number) for number, name in enumerate(self.required)}
         sent = self.request(values)
         written = {quote(str(value), safe="") for value in values.values()}
         return sent["method"], "/".join("{}" if part in written else unquote(part) for part in sent["path"].split("/"))
 
     def outcome(self, function: str, capture: Capture, arguments: Mapping[str, Any], **options: Any) -> Any:
-        """Return what a server sees and what comes back, of one of the four functions."""
+        """Return what the server gets and what the caller gets from one of the four functions."""
         capture.requests.clear()
         called = getattr(self.module, function)
         try:
@@ -201,12 +201,12 @@ class Operation:
                 honest = whole == (capture.status, capture.content, "1")
                 result = result.parsed if honest else Raised(f"Response{whole}")
             result = _plain(result)
-        except Exception as error:  # a package under test may raise anything, and what it raises is what is compared
+        except Exception as error:  # a package under test may raise any error, and the errors are compared
             result = Raised(f"{type(error).__name__}: {error}")
         return [wire(request) for request in capture.requests], result
 
     def own_ways(self, arguments: Mapping[str, Any]) -> Iterator[str]:
-        """Yield where a function does not send as its client is set: redirects and time-out."""
+        """Yield where a function ignores its client's settings for redirects and the timeout."""
         capture = Capture(302)
         for function in FUNCTIONS:
             if hasattr(self.module, function):

@@ -1,4 +1,4 @@
-"""The contract against the generated package."""
+"""Compare the contract with the generated package."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from contract.document import ContractError, operations, resolve
 from contract.facts import Difference, Facts, compare, of_document, parameters, simplify, type_of
 from contract.package import expected_client_options, of_package
 
-# What of a contract a package can show.
+# The aspects of a contract that a package can show.
 _SHOWN = {"is", "server", "required", "type", "nullable", "enum", "const", "labels", "extras"}
 _HIDDEN = re.compile(r"^\S+ \S+ (request\b|response \S+ header )|<\d+>")
 _TYPED_FORMATS = {"date-time", "date", "uuid", "binary"}
 
 
 def check(document: dict[str, Any], folder: Path) -> Iterator[str]:
-    """Yield a line for each difference between a contract, its names given, and the package in a folder."""
+    """Yield a line for each difference between a named contract and the package in a folder."""
     expected = _expected(document)
     package = load(folder)
     try:
         found = of_package(document, package)
-    except Exception as error:  # a package under test may raise anything
+    except Exception as error:  # a package under test may raise any error
         raise ContractError(f"{folder}/duomi_api does not do as generated code does: {error!r}") from error
     for difference in compare(expected, found):
         yield line(difference)
 
 
 def _expected(document: dict[str, Any]) -> Facts:
-    """Return the facts that the package must show: the contract's, and that it does what the contract implies."""
+    """Return the facts that the package must show: those of the contract and those that it implies."""
     facts = of_document(document)
     values = dict(facts.values)
     facts.values = {key: value for key, value in values.items() if key[1] in _SHOWN and not _HIDDEN.search(key[0])}
@@ -76,7 +76,7 @@ def _is_variant(place: str, name: str) -> bool:
 
 
 def _functions(document: dict[str, Any], operation: dict[str, Any]) -> list[str]:
-    """Return the functions that must be there: those that return what was parsed need something to parse."""
+    """Return the functions that must exist: those that return a parsed response need one with a schema."""
     answers = (resolve(document, answer, "")[0] for answer in operation.get("responses", {}).values())
     media = (next(iter((answer.get("content") or {"": {}}).values())) for answer in answers)
     parsed = any(type_of(simplify(document, kind.get("schema", {}), "")[0]) != "any" for kind in media)

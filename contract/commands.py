@@ -54,7 +54,7 @@ def _import(arguments: argparse.Namespace, scratch: Path, new: Path, package: Pa
 
 def _check(arguments: argparse.Namespace) -> int:
     lines = list(check(load_named(ROOT, arguments.spec), arguments.generated))
-    # What no call of ours shows is found by the comparison of bytes.
+    # A comparison of bytes finds what no call shows.
     lines = lines or list(generation.stale_files(ROOT, arguments.spec, arguments.generated / generation.PACKAGE))
     for line in lines:
         print(line)

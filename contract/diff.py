@@ -1,4 +1,4 @@
-"""What a change of the contract means for those who call this client."""
+"""Decide what a change of the contract means for callers of this client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUMPS = {
 
 @attrs.frozen
 class Change:
-    """One difference between two contracts, judged; `meaning` is half a sentence for a caller."""
+    """One difference between two contracts and its verdict; `meaning` says what it means for a caller."""
 
     verdict: str
     pointer: str
@@ -31,7 +31,7 @@ class Change:
     meaning: str
 
     def line(self) -> str:
-        """Say it in one line."""
+        """Return the change as one line."""
         what = f" {self.what}" if self.what else ""
         return (
             f"{self.verdict:<6} {self.pointer or '/'}{what}: {_short(self.old)} -> {_short(self.new)}; {self.meaning}"
@@ -39,19 +39,19 @@ class Change:
 
 
 def changes(old: Facts, new: Facts) -> list[Change]:
-    """Return the changes that anybody need know of, the worst first."""
+    """Return the changes that matter to a caller or a maintainer, the worst first."""
     judged = [_judge(difference, new) for difference in compare(_sorted(old), _sorted(new))]
     rank = [BREAK, REVIEW, NOTE]
     return sorted(judged, key=lambda change: rank.index(change.verdict))
 
 
 def worst(found: Sequence[Change]) -> str:
-    """Return the worst verdict; NOTE where there is no change."""
+    """Return the worst verdict, or NOTE if there is no change."""
     return found[0].verdict if found else NOTE
 
 
 def _sorted(facts: Facts) -> Facts:
-    """Return facts in which the order of enum values and of servers says nothing."""
+    """Return facts with sorted enum values, because their order has no meaning."""
     values = {
         key: sorted(value, key=json.dumps) if key[1] == "enum" and isinstance(value, list) else value
         for key, value in facts.values.items()

@@ -18,11 +18,11 @@ _FENCE = re.compile(
 
 
 class ContractError(Exception):
-    """A contract, or a file beside it, that cannot be used; the message is one line for the maintainer."""
+    """A contract or a file beside it is invalid; the message is one line for the maintainer."""
 
 
 def read(path: Path) -> tuple[dict[str, Any], str]:
-    """Read a file as an OpenAPI document, and as the text of it with line ends LF."""
+    """Read a file, and return its OpenAPI document and the text of it with LF line ends."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -36,18 +36,18 @@ def read(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def read_valid(path: Path) -> tuple[dict[str, Any], str]:
-    """Read a file as `read` does, and refuse what is no valid OpenAPI 3.0 or 3.1 document."""
+    """Read a file as `read` does, and reject an invalid OpenAPI 3.0 or 3.1 document."""
     document, text = read(path)
     if "swagger" in document:
         raise ContractError(f"{path}: Swagger {document['swagger']} is not supported; OpenAPI 3.0 or 3.1 is")
     if not re.match(r"3\.[01]\.", str(document["openapi"])):
         raise ContractError(f"{path}: OpenAPI {document['openapi']} is not supported; 3.0 and 3.1 are")
-    from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator  # noqa: PLC0415  (dear to import)
+    from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator  # noqa: PLC0415  (expensive to import)
 
     kind = OpenAPIV30SpecValidator if str(document["openapi"]).startswith("3.0") else OpenAPIV31SpecValidator
     try:
         error = next(iter(kind(document).iter_errors()), None)
-    except Exception as broken:  # a reference that cannot be followed comes out as any of a dozen types
+    except Exception as broken:  # a reference without a target raises one of a dozen types
         raise ContractError(f"{path}: not valid: {' '.join(str(broken).split())[:300]}") from broken
     if error is not None:
         place = "".join(f"/{escape(str(part))}" for part in error.absolute_path)
@@ -56,11 +56,11 @@ def read_valid(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _yaml_block(text: str, path: Path) -> str | None:
-    """Return the one fenced block of a Markdown page that holds a contract, or None for a plain document."""
+    """Return the fenced block of a Markdown page that has the contract, or None for a plain document."""
     blocks = [m["body"] for m in _FENCE.finditer(text) if m["language"].lower() in {"yaml", "yml", "json"}]
     if not blocks or re.match(r"\s*(\{|openapi:|swagger:)", text):
         return None
-    # An example beside the contract is no second contract.
+    # An example beside the contract is not a second contract.
     blocks = [
         block for block in blocks if re.search(r"""^\s*["']?(openapi|swagger)["']?\s*:""", block, re.MULTILINE)
     ] or blocks
@@ -112,7 +112,7 @@ def escape(token: str) -> str:
 
 
 def resolve(document: dict[str, Any], node: Any, pointer: str) -> tuple[Any, str]:
-    """Follow `$ref` until something else stands there; return that and its JSON pointer."""
+    """Follow `$ref` to its target, and return the target and its JSON pointer."""
     seen = set()
     while isinstance(node, dict) and isinstance(node.get("$ref"), str):
         reference = node["$ref"]

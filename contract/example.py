@@ -1,4 +1,4 @@
-"""Make up values that fit a schema."""
+"""Make example values that conform to a schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from contract.document import resolve
 from contract.facts import simplify, type_of
 
-# A schema that holds itself has no full value; what lies deeper than this is left out.
+# A recursive schema has no full value, so deeper levels are left out.
 DEPTH = 8
 _FORMATS = {
     "date-time": "2025-01-0{}T00:00:00+00:00",
@@ -17,7 +17,7 @@ _FORMATS = {
 
 
 def example(document: dict[str, Any], node: Any, variant: int = 1, path: str = "", depth: int = 0) -> Any:
-    """Return a full value for a schema: every field filled, and each `variant` (1 to 9) another value."""
+    """Return a value for a schema, with every field; each `variant` (1 to 9) gives another value."""
     schema, _, _ = simplify(document, *resolve(document, node, path))
     if "const" in schema:
         return schema["const"]

@@ -1,4 +1,4 @@
-"""What a contract says, as facts that can be compared: each has a place, an aspect, a value and a JSON pointer."""
+"""Read a contract as facts that can be compared: each has a place, an aspect and a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONSTRAINTS = (
 
 @attrs.frozen
 class Place:
-    """Something that a contract describes: where it belongs, and `role`: document, operation, parameter, body, response or header."""
+    """A part of a contract; its `role` is document, operation, parameter, body, response or header."""
 
     name: str
     parent: str
@@ -35,7 +35,7 @@ class Facts:
     values: dict[tuple[str, str], Any] = attrs.field(factory=dict)
 
     def add(self, name: str, parent: str, pointer: str, role: str, **aspects: Any) -> None:
-        """Add a place, or more aspects of one; an aspect's `_` stands for a blank."""
+        """Add a place, or more aspects of one; a `_` in an aspect's name means a space."""
         self.places.setdefault(name, Place(name, parent, pointer, role))
         for aspect, value in aspects.items():
             self.values[name, aspect.replace("_", " ")] = value
@@ -43,7 +43,7 @@ class Facts:
 
 @attrs.frozen
 class Difference:
-    """One aspect of one place that two sets of facts see differently; None where one of them lacks it."""
+    """One aspect of one place with two different values; a value is None if it is missing."""
 
     place: Place
     aspect: str
@@ -52,7 +52,7 @@ class Difference:
 
 
 def compare(old: Facts, new: Facts) -> Iterator[Difference]:
-    """Yield the differences, without those inside of what is new or gone as a whole."""
+    """Yield the differences, except those inside a place that is new or removed."""
     for name, aspect in dict.fromkeys([*old.values, *new.values]):
         before, after = old.values.get((name, aspect)), new.values.get((name, aspect))
         if before == after and _written(before) == _written(after):
@@ -152,7 +152,7 @@ def _content(document: dict[str, Any], facts: Facts, holder: Mapping[str, Any], 
 
 
 def _schema_of(parameter: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a parameter's schema, wherever it stands."""
+    """Return a parameter's schema, its own or that of its content."""
     content: Mapping[str, Any] = next(iter((parameter.get("content") or {}).values()), {})
     schema: dict[str, Any] = parameter.get("schema") or content.get("schema") or {}
     return schema
@@ -161,7 +161,7 @@ def _schema_of(parameter: Mapping[str, Any]) -> dict[str, Any]:
 def parameters(
     document: dict[str, Any], path: str, operation: dict[str, Any], pointer: str
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the parameters of an operation, its path's among them, each with its pointer."""
+    """Yield the parameters of an operation and of its path, each with its pointer."""
     outer = pointer.rpartition("/")[0]
     shared = document["paths"][path].get("parameters", [])
     found: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
@@ -184,14 +184,14 @@ def _text(node: Mapping[str, Any]) -> list[Any]:
 
 @attrs.frozen
 class Schemas:
-    """Adds the facts of schemas; references are followed, so it makes no difference where a schema stands."""
+    """Adds the facts of schemas, the same for a schema in place and one behind a reference."""
 
     document: dict[str, Any]
     facts: Facts
     role: str
 
     def add(self, name: str, parent: str, node: Any, pointer: str, kind: str, above: tuple[str, ...] = ()) -> None:
-        """Add the facts of one schema and of all inside it."""
+        """Add the facts of a schema and of all schemas inside it."""
         schema, pointer, nullable = simplify(self.document, node, pointer)
         if pointer in above:
             self.facts.add(name, parent, pointer, self.role, type="recursive", nullable=nullable)
@@ -233,7 +233,7 @@ class Schemas:
 
 
 def simplify(document: dict[str, Any], node: Any, pointer: str) -> tuple[dict[str, Any], str, bool]:
-    """Resolve a schema, take its null apart, and merge `allOf`; return it, its pointer, and whether null may stand."""
+    """Resolve a schema, separate its null, and merge `allOf`; return it, its pointer, and whether null is allowed."""
     schema, pointer = resolve(document, node, pointer)
     schema = schema if isinstance(schema, dict) else {}
     nullable = bool(schema.get("nullable", False))
@@ -273,7 +273,7 @@ def _merged(parts: list[dict[str, Any]], schema: dict[str, Any]) -> dict[str, An
 
 
 def type_of(schema: Mapping[str, Any]) -> str:
-    """Return the type of a schema, as JSON schema calls it; `any` where it says nothing."""
+    """Return the JSON schema type of a schema, or `any` if it has none."""
     kind = schema.get("type")
     if isinstance(kind, list):
         return "|".join(sorted(kind))

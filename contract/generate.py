@@ -1,4 +1,4 @@
-"""openapi.yaml + overlay.yaml -> a package in a scratch folder, which moves in when it is proved."""
+"""Generate the package from openapi.yaml and overlay.yaml in a scratch folder, and move it in when it is verified."""
 
 import ast
 import difflib
@@ -26,13 +26,13 @@ from contract.written import written
 
 PACKAGE = "duomi_api"
 _CALLED = frozenset({"TypeVar", "Unset", "field", "_attrs_field"})
-# A terminal that is closed is an interrupt too, where there is such a signal.
+# A closed terminal is an interrupt, too, if the system has a signal for it.
 INTERRUPTS = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 MODULES = ("__init__.py", "client.py", "errors.py", "types.py", "models/__init__.py", "api/__init__.py")
 
 
 def check_tools(root: Path) -> None:
-    """Refuse tools of another version than the pinned ones, since they would write other bytes."""
+    """Reject other versions of the tools than the pinned ones, because they would write other bytes."""
     pins = dict(
         re.findall(r"^([\w.-]+)==([^\s;]+)", (root / "requirements/dev.txt").read_text(encoding="utf-8"), re.MULTILINE)
     )
@@ -56,7 +56,7 @@ def load_named(root: Path, spec: Path) -> dict[str, Any]:
 
 
 def generate(root: Path, spec: Path, target: Path) -> None:
-    """Write the package that the contract describes to `target`, a folder that is not there yet."""
+    """Write the package that the contract describes to `target`, a folder that does not exist yet."""
     contract = load_named(root, spec)
     validate(contract)
     expected = names(contract, root / "generator.yaml")
@@ -81,7 +81,7 @@ def generate(root: Path, spec: Path, target: Path) -> None:
 
 
 def stale_files(root: Path, spec: Path, package: Path) -> Iterator[str]:
-    """Yield a line for each file of a package that is not what the generator makes of a contract."""
+    """Yield a line for each file of a package that differs from what the generator writes."""
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / PACKAGE
         generate(root, spec, made)
@@ -100,7 +100,7 @@ def stale_files(root: Path, spec: Path, package: Path) -> Iterator[str]:
 
 
 def verify(root: Path, spec: Path, generated: Path) -> None:
-    """Run the contract check on a package, in a process of its own."""
+    """Run the contract check on a package, in another process."""
     command = [sys.executable, "-P", "-m", "contract", "check", "--spec", str(spec), "--generated", str(generated)]
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(
@@ -112,7 +112,7 @@ def verify(root: Path, spec: Path, generated: Path) -> None:
 
 
 def _tool(name: str) -> str:
-    """Return a tool on PATH, or else beside the interpreter."""
+    """Return the path of a tool on PATH, or else beside the interpreter."""
     return shutil.which(name) or str(Path(sys.executable).with_name(name))
 
 
@@ -130,7 +130,7 @@ def _format(path: Path) -> None:
 
 
 def _account_for(expected: Names, target: Path) -> None:
-    """See that every operation, model and enum came out, and nothing that would run on import."""
+    """Check that every operation, model and enum was generated, and no code that would run on import."""
     for module in (*MODULES, *(f"api/{name}.py" for name in expected.endpoints)):
         if not (target / module).is_file():
             raise ContractError(f"the generator left out {module}")
@@ -174,13 +174,13 @@ def _is_declaration(node: ast.stmt) -> bool:
 
 
 def _is_harmless(value: ast.expr) -> bool:
-    """Tell whether an expression calls nothing but what the generator's templates call."""
+    """Tell whether an expression calls only functions that the generator's templates call."""
     calls = (inner.func for inner in ast.walk(value) if isinstance(inner, ast.Call))
     return all(isinstance(called, ast.Name) and called.id in _CALLED for called in calls)
 
 
 def difference(old: Path, new: Path) -> list[str]:
-    """Return a unified diff of two trees, empty where they hold the same bytes."""
+    """Return a unified diff of two folders, empty if they have the same bytes."""
     lines: list[str] = []
     for name in sorted(_files(old) | _files(new)):
         before, after = (_text(tree / name) for tree in (old, new))
@@ -205,7 +205,7 @@ def _text(path: Path) -> str | None:
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Make a signal a ContractError meanwhile: nothing in the tree is touched before the proof."""
+    """Raise a ContractError on a signal, because no file changes before the package is verified."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise ContractError(f"interrupted by {signal.Signals(number).name}")
@@ -220,7 +220,7 @@ def interruptible() -> Generator[None]:
 
 @contextmanager
 def scratch_folder(root: Path) -> Generator[Path]:
-    """Hand out a scratch folder on the tree's own disk, removed in the end; what a killed run left goes, too."""
+    """Yield a scratch folder on the same disk, and remove it in the end, with those of killed runs."""
     for left in root.glob(".generate-*"):
         shutil.rmtree(left, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=".generate-", dir=root))
@@ -231,7 +231,7 @@ def scratch_folder(root: Path) -> Generator[Path]:
 
 
 def move_in(new: Path, place: Path) -> None:
-    """Put a file or a folder in its place; what stood there moves into the scratch folder."""
+    """Move a file or a folder to its place, and the old one into the scratch folder."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_dir():
         place.replace(new.with_name(f"{new.name}-before"))

@@ -1,4 +1,4 @@
-"""What a generated package makes of values: its types, enums and models, found by running them."""
+"""Read the facts of a generated package's types, enums and models by running them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PYTHON_TYPES: Mapping[Any, str] = {
 
 @attrs.frozen
 class Values:
-    """Adds the facts of values, by the annotations of the generated code and by what it does."""
+    """Adds the facts of values, from the annotations and the behaviour of the generated code."""
 
     document: dict[str, Any]
     package: types.ModuleType
     facts: Facts
 
     def add(self, place: str, parent: str, node: Any, hint: Any, above: tuple[Any, ...] = ()) -> None:
-        """Add the facts of a value, by its annotation."""
+        """Add the facts of a value, from its annotation."""
         schema, _, _ = simplify(self.document, node, "")
         members = [member for member in members_of(hint) if member is not type(None)]
         nullable = type(None) in members_of(hint)
@@ -61,7 +61,7 @@ class Values:
 
 
 def _kind(member: Any) -> str:
-    """Return what JSON schema calls the type of an annotation's member."""
+    """Return the JSON schema type of a member of an annotation."""
     if typing.get_origin(member) is list:
         return "array"
     if typing.get_origin(member) is typing.Literal:
@@ -76,7 +76,7 @@ def _kind(member: Any) -> str:
 def _enum_facts(member: type[enum.Enum]) -> dict[str, Any]:
     values = [item.value for item in member]
     names = [item.name for item in member]
-    # A name that does not begin with a letter becomes VALUE_n.
+    # The generator names a value without a leading letter VALUE_n.
     named = [same(n) == same(str(v)) or n.startswith("VALUE_") for n, v in zip(names, values, strict=True)]
     labels = {item.value: getattr(item, "label", item.value) for item in member}
     try:
@@ -94,7 +94,7 @@ def _enum_facts(member: type[enum.Enum]) -> dict[str, Any]:
 
 @attrs.frozen
 class _Model:
-    """One generated class, decoded and encoded."""
+    """Reads the facts of one generated class by decoding and encoding it."""
 
     values: Values
     place: str
@@ -152,7 +152,7 @@ class _Model:
 
     def _changed(self, name: str, full: dict[str, Any], child: Any) -> dict[str, Any]:
         other = example(self.values.document, child, 2, f"{self.place}/{name}")
-        # One value alone cannot vary; an open enum takes a stranger, and an empty object an extra.
+        # If a schema has only one value, use an unknown enum value or an extra field.
         if other == full[name]:
             other = {**other, "x-other": 1} if isinstance(other, dict) else f"{other} 2"
         return {**full, name: other}
@@ -180,6 +180,6 @@ class _Model:
 
 
 def _decoded(value: Any, hint: Any) -> bool:
-    """Tell whether a decoded value is of the type that its annotation promises."""
+    """Tell whether a decoded value has the type of its annotation."""
     kinds = tuple(typing.get_origin(m) or m for m in members_of(hint) if isinstance(typing.get_origin(m) or m, type))
     return not kinds or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)))

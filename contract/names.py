@@ -1,4 +1,4 @@
-"""Ask the generator itself which classes and modules it makes of a contract, before it writes any."""
+"""Ask the generator which classes and modules it makes of a contract, before it writes them."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class Names:
 
 
 class _Overrides(dict[str, ClassOverride]):
-    """Remembers which of the overrides the generator asked for."""
+    """Records which overrides the generator used."""
 
     def __init__(self, overrides: dict[str, ClassOverride]) -> None:
         super().__init__(overrides)
@@ -38,7 +38,7 @@ class _Overrides(dict[str, ClassOverride]):
 
 @contextmanager
 def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
-    """Collect the labels that stand beside each enum: the generator keeps the enum, and drops `x-apifox-enum`."""
+    """Collect the labels of each enum, because the generator drops `x-apifox-enum`."""
     labels: dict[str, dict[str, str]] = {}
     original = EnumProperty.build
 
@@ -57,7 +57,7 @@ def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
 
 
 def label_table(entries: Any) -> dict[str, str]:
-    """Read `x-apifox-enum` as value to label, without the blank ones."""
+    """Read `x-apifox-enum` as a table from value to label, without empty labels."""
     if not isinstance(entries, list):
         return {}
     named = ((e.get("value"), e.get("name")) for e in entries if isinstance(e, dict))
@@ -65,7 +65,7 @@ def label_table(entries: Any) -> dict[str, str]:
 
 
 def names(document: dict[str, Any], config_path: Path) -> Names:
-    """Work out the names, and refuse what would not come out of the generator, or not as meant."""
+    """Return the names, and reject a contract that the generator would not take completely."""
     config = Config.from_sources(
         ConfigFile.load_from_path(config_path), MetaType.NONE, Path(), "utf-8", overwrite=False, output_path=None
     )
@@ -74,7 +74,7 @@ def names(document: dict[str, Any], config_path: Path) -> Names:
     with _labels_recorded() as labels:
         try:
             data = GeneratorData.from_dict(document, config=config)
-        except Exception as error:  # the generator stumbles over odd input with errors of any type
+        except Exception as error:  # on invalid input the generator may raise any error
             raise ContractError(f"openapi.yaml: {' '.join(str(error).split())[:300]}") from error
     if isinstance(data, GeneratorError):
         raise ContractError(f"openapi.yaml: {_line(data)}")

@@ -1,4 +1,4 @@
-"""Give the contract the names that it lacks."""
+"""Add the missing names to the contract."""
 
 import copy
 import hashlib
@@ -16,7 +16,7 @@ _MADE = "x-duomi-made"
 
 
 def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with the overlay applied, where every action must find its target."""
+    """Return the document with the overlay applied; each action must find its target."""
     document = copy.deepcopy(document)
     for number, action in enumerate(overlay.get("actions", [])):
         target = action.get("target")
@@ -34,7 +34,7 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drop_titles(node: Any) -> None:
-    """Drop the titles that are no ASCII, so that the generator names a class by its operation instead."""
+    """Drop titles that are not ASCII, so that the generator names the class after its operation."""
     if isinstance(node, dict):
         if isinstance(node.get("title"), str) and not node["title"].isascii():
             del node["title"]
@@ -46,7 +46,7 @@ def _drop_titles(node: Any) -> None:
 
 
 def unnamed(document: dict[str, Any]) -> Iterator[str]:
-    """Yield, for each operation of a named document that nobody has named, the overlay lines that would."""
+    """Yield an overlay line for each operation that has only a generated name."""
     for path, method, operation in operations(document):
         if operation.get(_MADE):
             target = f"$.paths['{path}'].{method}"
@@ -54,7 +54,7 @@ def unnamed(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _make_ascii(path: str, method: str, operation: dict[str, Any]) -> None:
-    """Drop an operationId that is no ASCII name, so that the generator makes one of the path."""
+    """Drop an operationId that is not ASCII, so that the generator makes a name from the path."""
     given = str(operation.get("operationId") or "")
     if not re.search(r"[A-Za-z]", given) or not given.isascii():
         operation.pop("operationId", None)

@@ -1,4 +1,4 @@
-"""The facts of a generated package, along the contract that it should be of."""
+"""Read the facts of a generated package, operation by operation of its contract."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from contract.written import answers
 
 
 def of_package(document: dict[str, Any], package: types.ModuleType) -> Facts:
-    """Read the facts of a generated package, along the contract that it should be of."""
+    """Return the facts of a generated package for the places of its contract."""
     facts = Facts()
     facts.add("", "", "", "document")
     contract = import_module(f"{package.__name__}.contract")
@@ -65,7 +65,7 @@ def _same_source(document: dict[str, Any], contract: types.ModuleType) -> bool:
 
 
 def _client_options(package: types.ModuleType) -> dict[str, Any]:
-    """Return what each generated client gives httpx, by default and with every option set."""
+    """Return the options that each generated client passes to httpx, by default and with every option set."""
     seen: dict[str, Any] = {}
     given: dict[str, Any] = {
         "cookies": {"c": "1"}, "headers": {"h": "1"}, "timeout": httpx.Timeout(12.5), "verify_ssl": False,
@@ -81,7 +81,7 @@ def _client_options(package: types.ModuleType) -> dict[str, Any]:
 
 
 def expected_client_options() -> dict[str, Any]:
-    """Return what the generator writes: verification on, no redirects, no time-out of its own."""
+    """Return the expected options: TLS verification, no redirects and no timeout by default."""
     plain: dict[str, Any] = {
         "base_url": BASE, "cookies": {}, "headers": {}, "timeout": None, "verify": True, "follow_redirects": False
     }  # fmt: skip
@@ -150,7 +150,7 @@ class _Reader:
         return given
 
     def _body(self, node: dict[str, Any], given: dict[str, Any]) -> str:
-        """Give the request a body, and tell whether it is sent as given."""
+        """Add a body to the arguments, and tell whether it is sent as given."""
         holder, _ = resolve(self.document, node.get("requestBody", {}), "")
         media, content = next(iter((holder.get("content") or {"": {}}).items()))
         if media != "" and "body" not in self.operation.hints:
@@ -164,7 +164,7 @@ class _Reader:
         return "as given" if json.loads(sent["body"]) == value and kind == media else f"{kind}: {sent['body']!r}"
 
     def _sent(self, python: str, parameter: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-        """Return where a parameter's value ends up, for plain values and for tricky ones."""
+        """Return where a parameter's value is sent, for plain and for tricky values."""
         schema, _, _ = simplify(self.document, parameter.get("schema", {}), "")
         hint = self.operation.hints[python]
         texts = type_of(schema) == "string" and str in members_of(hint)
@@ -224,7 +224,7 @@ class _Reader:
     def _undocumented(
         self, codes: list[int], sample: tuple[bytes, str], given: Mapping[str, Any], sync_async_mismatches: list[str]
     ) -> list[int]:
-        """Return the statuses that are parsed although the contract does not list them."""
+        """Return the statuses that are parsed although they are not in the contract."""
         parsed = [code for code in codes if self._parsed(Capture(code, *sample), given) is not None]
         stranger = Capture(next(code for code in codes if code >= 418), *sample)
         self._all(stranger, given, sync_async_mismatches)
@@ -237,7 +237,7 @@ class _Reader:
         return parsed
 
     def _promised(self) -> Any:
-        """Return the annotation of what a response is parsed as, where decoding shows nothing."""
+        """Return the annotation of the parsed response, for a response that cannot be decoded."""
         return typing.get_type_hints(self.operation.module._parse_response)["return"]
 
     def _body_hint(self, code: int, body: bytes, media: str, given: Mapping[str, Any]) -> Any:
@@ -264,7 +264,7 @@ class _Reader:
         return parsed
 
     def _all(self, capture: Capture, given: Mapping[str, Any], sync_async_mismatches: list[str], **options: Any) -> Any:
-        """Call all four functions; note where one differs from `sync_detailed`, and return what that gives."""
+        """Call all four functions, record those that differ from `sync_detailed`, and return its result."""
         first = self.operation.outcome("sync_detailed", capture, given, **options)
         for function in FUNCTIONS[1:]:
             if hasattr(self.operation.module, function):

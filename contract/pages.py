@@ -1,4 +1,4 @@
-"""The vendor's pages, merged into one contract."""
+"""Merge the vendor's pages into one contract."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Sources = dict[str, Path]
 
 
 def merge(current: Path, pages: Sequence[Path], *, only: bool) -> str:
-    """Return the text of the contract that the pages make of the current one.
+    """Return the text of the current contract with the pages merged into it.
 
-    The paths that the pages have are replaced and the others stay; with `only` nothing else stays. A single page that is
-    the whole contract is taken word for word.
+    The paths of the pages are replaced and the others stay; with `only` no other path stays. A single page that is the
+    whole contract is taken unchanged.
 
     Raises:
         ContractError: a page cannot be read, is not valid, or contradicts another.
@@ -87,7 +87,7 @@ def _add(merged: dict[str, Any], document: Mapping[str, Any], path: Path, source
 
 
 def _agree(target: dict[str, Any], entries: Mapping[str, Any], pointer: str, path: Path, sources: Sources) -> None:
-    """Add entries that are new, and refuse one that differs from what another page has there."""
+    """Add new entries, and reject one that differs from the same entry of another page."""
     for name, value in entries.items():
         at = f"{pointer}/{escape(name)}"
         if name in target and target[name] != value:

@@ -1,4 +1,4 @@
-"""The change report, for a person and for programs."""
+"""Print the report of changes, for people and for programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STYLES = {"BREAK": "bold red", "REVIEW": "yellow", "NOTE": "dim"}
 
 
 def print_report(found: Sequence[Change], *, as_json: bool = False, more: Sequence[str] = ()) -> None:
-    """Print a line for each change, and the version bump that they call for."""
+    """Print a line for each change, and the version bump that the changes need."""
     if as_json:
         for change in found:
             print(json.dumps(attrs.asdict(change), ensure_ascii=False, default=str))

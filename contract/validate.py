@@ -1,4 +1,4 @@
-"""What the generator would drop or garble in silence, and so is refused."""
+"""Reject what the generator would drop or garble without an error."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _BREAKS = frozenset({"Cc", "Zl", "Zp"})
 
 
 def validate(document: dict[str, Any], name: str = "openapi.yaml") -> None:
-    """Refuse a contract that would not come out whole.
+    """Reject a contract that the generator would not take completely.
 
     Raises:
-        ContractError: with the JSON pointer of the first trouble.
+        ContractError: with the JSON pointer of the first problem.
     """
     for trouble in _troubles(document):
         raise ContractError(f"{name}: {trouble}")
 
 
 def missing_labels(document: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each enum value that has no label while its neighbours have one."""
+    """Yield a line for each enum value without a label, if other values of the enum have one."""
     for node, pointer in _nodes(document, ""):
         if isinstance(node.get("enum"), list) and (labels := label_table(node.get("x-apifox-enum"))):
             for value in node["enum"]:
@@ -65,7 +65,7 @@ def _troubles(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _text_troubles(node: dict[str, Any], pointer: str) -> Iterator[str]:
-    """Yield the texts that would become code, or other text, in the source that is made of them."""
+    """Yield the texts that would become code or other text in the generated source."""
     names = [name for name in node if not _is_one_line(name)]
     for key in ("enum", *_ONE_LINE):
         values = node.get(key)
@@ -105,7 +105,7 @@ def _can_be_modelled(media: str) -> bool:
 
 
 def _nodes(node: Any, pointer: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield every mapping of a document but those inside of examples, each with its pointer."""
+    """Yield every mapping of a document except those in examples, each with its pointer."""
     if isinstance(node, dict):
         yield node, pointer
         for key, child in node.items():

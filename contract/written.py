@@ -1,4 +1,4 @@
-"""Write the contract into the generated package, where the wrapper reads the server and the shape of an answer."""
+"""Write the contract into the generated package, where the wrapper reads the server and the schemas."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _KEPT = {"type", "properties", "required", "items", "enum", "nullable"}
 
 
 def written(document: dict[str, Any]) -> str:
-    """Return the source of `contract.py`: the server, and for each operation the JSON schemas of its answers."""
+    """Return the source of `contract.py`: the server, and the JSON schemas of each operation's responses."""
     servers = document.get("servers") or [{"url": ""}]
     return "\n".join([
         '"""What the contract says that no model shows: its server, and the shape of each answer as JSON schema."""',
@@ -23,7 +23,7 @@ def written(document: dict[str, Any]) -> str:
 
 
 def answers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of each answer, by operation and status."""
+    """Return the JSON schema of each response, by operation and status."""
     schemas: dict[str, dict[str, Any]] = {}
     for path, method, operation in operations(document):
         for status, response in operation.get("responses", {}).items():
@@ -38,7 +38,7 @@ def answers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _shape(document: dict[str, Any], node: Any, pointer: str, above: tuple[int, ...]) -> dict[str, Any]:
-    """Return a schema with its references resolved, less texts, examples and extensions."""
+    """Return a schema with its references resolved, without texts, examples and extensions."""
     node, pointer = resolve(document, node, pointer)
     if not isinstance(node, dict) or id(node) in above:
         return {}
