@@ -21,7 +21,7 @@ class TaskAction(StrEnum):
 
     @property
     def label(self) -> str:
-        """The vendor's own word for this value; the value itself where the vendor has none."""
+        """The vendor's label of this value, or the value itself if the vendor has none."""
         return _LABELS.get(self.value, self.value)
 
     def __str__(self) -> str:

@@ -23,7 +23,7 @@ class TaskState(StrEnum):
 
     @property
     def label(self) -> str:
-        """The vendor's own word for this value; the value itself where the vendor has none."""
+        """The vendor's label of this value, or the value itself if the vendor has none."""
         return _LABELS.get(self.value, self.value)
 
     def __str__(self) -> str:
