@@ -20,7 +20,17 @@ import anyio.lowlevel
 import httpx
 import pytest
 import trio
-from duomi import APIConnectionError, APITimeoutError, AsyncDuomi, ConfigurationError, Duomi, Outcome, Polling, Retry
+from duomi import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncDuomi,
+    ConfigurationError,
+    Duomi,
+    Outcome,
+    Polling,
+    Retry,
+    ServerError,
+)
 from duomi._io import lanes
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, head, raw
 from harness import KEY, POLLING, TABLE_KINDS, Caller, payload, until
@@ -525,6 +535,63 @@ def test_a_closed_client_says_so_with_another_error_than_the_network(trusted: Au
             client.get_task("a")
 
     assert time.monotonic() - began < 20.0
+
+
+def reads(response: httpx.Response) -> None:
+    response.read()
+
+
+async def areads(response: httpx.Response) -> None:
+    await response.aread()
+
+
+def complains(response: httpx.Response) -> None:
+    response.raise_for_status()
+
+
+async def acomplains(response: httpx.Response) -> None:
+    response.raise_for_status()
+
+
+def moves_the_key(request: httpx.Request) -> None:
+    request.headers["x-key"] = request.headers.pop("authorization")
+
+
+async def amoves_the_key(request: httpx.Request) -> None:
+    moves_the_key(request)
+
+
+HOOKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "none": ({}, {}),
+    "one that reads the body": ({"response": [reads]}, {"response": [areads]}),
+    "one that raises for the status": ({"response": [complains]}, {"response": [acomplains]}),
+    "one that moves the key": ({"request": [moves_the_key]}, {"request": [amoves_the_key]}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_callers_own_client_may_have_hooks_and_mocks(kind: str, hook: str, status: int) -> None:
+    """The body is taken as it is there, and what a hook raises for a status is the error of that status."""
+    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=done("a")))
+    sync_hooks, async_hooks = HOOKS[hook]
+
+    async def main() -> Any:
+        async with httpx.AsyncClient(transport=transport, event_hooks=async_hooks) as own:
+            return await AsyncDuomi(KEY, http_client=own, retry=Retry(attempts=1)).get_task("a")
+
+    def ask() -> Any:
+        if kind != "sync":
+            return anyio.run(main, backend=kind)
+        with httpx.Client(transport=transport, event_hooks=sync_hooks) as own:
+            return Duomi(KEY, http_client=own, retry=Retry(attempts=1)).get_task("a")
+
+    if status == 200:
+        assert ask().id == "a"
+    else:
+        with pytest.raises(ServerError):
+            ask()
 
 
 @pytest.mark.parametrize("mock", ["respx", "pytest_httpx"])

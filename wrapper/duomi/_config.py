@@ -54,7 +54,7 @@ class APIKeyAuth(httpx.Auth):
         self.__signed: tuple[httpx.Headers | None, httpx.Headers | None] = (None, None)
 
     def __repr__(self) -> str:
-        return "KeyAuth('***')"
+        return "APIKeyAuth('***')"
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a key is not pickled: make a client where it is needed")

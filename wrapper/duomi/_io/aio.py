@@ -17,7 +17,7 @@ from duomi._core.poll import Emit, WatchFlow
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
-from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, log_sleep, unwrap
+from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, log_sleep, unwrap
 from duomi._io.body import Body
 from duomi._io.files import run_on_disk
 from duomi._io.lanes import AsyncLane, Lanes
@@ -99,7 +99,7 @@ class AsyncDriver(BaseDriver):
             broken = error
         finally:
             effect.request.headers = unsigned
-        return self._reply(response, body, broken)
+        return self._reply_or_error(response, body, broken)
 
     async def _by_client(self, http_client: httpx.AsyncClient, effect: Send) -> Reply | Exception:
         response: httpx.Response | None = None
@@ -114,15 +114,20 @@ class AsyncDriver(BaseDriver):
                         scope.deadline = anyio.current_time() + effect.limit
 
                 effect.request.extensions = {"timeout": _each_step(effect.limit), "trace": begin}
-                response = await http_client.send(
-                    effect.request, auth=self.settings.auth, follow_redirects=False, stream=True
-                )
+                try:
+                    response = await http_client.send(
+                        effect.request, auth=self.settings.auth, follow_redirects=False, stream=True
+                    )
+                except httpx.HTTPStatusError as error:
+                    response = error.response  # a hook of the caller's raised it
+                if (content := content_of(response)) is not None:
+                    return self._reply(response, content)
                 await self._read(response, response.aiter_raw(), body)
             if scope.cancelled_caught:
                 broken = TimeoutError()
         except TRANSPORT_ERRORS as error:
             broken = error
-        return self._reply(response, body, broken)
+        return self._reply_or_error(response, body, broken)
 
     async def _read(self, response: httpx.Response, chunks: AsyncIterator[bytes], body: Body) -> None:
         try:
@@ -135,11 +140,12 @@ class AsyncDriver(BaseDriver):
             raise
         await response.aclose()
 
-    def _reply(self, response: httpx.Response | None, body: Body, broken: Exception | None) -> Reply | Exception:
+    def _reply_or_error(
+        self, response: httpx.Response | None, body: Body, broken: Exception | None
+    ) -> Reply | Exception:
         if response is None:
             return broken or TimeoutError()
-        content = self.settings.auth.redact_body(body.content)
-        return Reply(response.status_code, response.headers, content, broken)
+        return self._reply(response, body.content, broken)
 
     async def download(self, flow: DownloadFlow[T]) -> T:
         """Drive a download to its end; the disk has a thread of its own."""
@@ -297,7 +303,7 @@ class AsyncCompleted(AsyncIterator[Outcome]):
     ) -> None:
         self._dispatcher = _Dispatcher(driver, scheduler, on_update)
         # Stop polling when the iterator is garbage-collected.
-        weakref.finalize(self, self._dispatcher.stop)
+        weakref.finalize(self, self._dispatcher.stop).atexit = False
 
     async def __anext__(self) -> Outcome:
         """Return the next outcome; calls `on_update` for what has changed meanwhile."""

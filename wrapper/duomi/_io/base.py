@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from duomi._config import HEADERS, Settings
-from duomi._core.reply import BodyTooLargeError, Problem
+from duomi._core.reply import BodyTooLargeError, Problem, Reply
 from duomi._core.request import Answer, Requests, Runtime, Sleep
 from duomi._errors import ConfigurationError
 from duomi._io.lanes import Lanes
@@ -46,6 +46,9 @@ class BaseDriver:
         if self.http_client is not None and self.http_client.is_closed:
             raise ConfigurationError("the http_client is closed")
 
+    def _reply(self, response: httpx.Response, content: bytes, broken: Exception | None = None) -> Reply:
+        return Reply(response.status_code, response.headers, self.settings.auth.redact_body(content), broken)
+
     def closed_during_call(self, error: Exception | None) -> ConfigurationError | None:
         """Return what a failure means if another thread or task has closed the client meanwhile."""
         if self.lanes.is_closed or (self.http_client is not None and self.http_client.is_closed):
@@ -67,6 +70,14 @@ def _headers(settings: Settings, http_client: httpx.Client | httpx.AsyncClient |
 
 def _unreachable(_request: httpx.Request) -> httpx.Response:
     raise RuntimeError("this client only shows httpx's own headers")
+
+
+def content_of(response: httpx.Response) -> bytes | None:
+    """Return the decompressed body of a response of the caller's own client that is read or closed already, or None."""
+    try:
+        return response.content
+    except httpx.ResponseNotRead:
+        return b"" if response.is_closed else None
 
 
 def unwrap(answer: T | Problem) -> T:

@@ -16,7 +16,7 @@ from duomi._core.poll import Emit, WatchFlow
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
-from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, log_sleep, unwrap
+from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, log_sleep, unwrap
 from duomi._io.body import Body
 from duomi._io.files import run_on_disk
 from duomi._io.lanes import Lane, Lanes
@@ -105,8 +105,12 @@ class Driver(BaseDriver):
         effect.request.extensions = {"timeout": _each_step(effect.limit)}
         try:
             response = http_client.send(effect.request, auth=self.settings.auth, follow_redirects=False, stream=True)
+        except httpx.HTTPStatusError as error:
+            response = error.response  # a hook of the caller's raised it
         except TRANSPORT_ERRORS as error:
             return error
+        if (content := content_of(response)) is not None:
+            return self._reply(response, content)
         ends_at = time.monotonic() + effect.limit
         return self._read(response, _until(response.iter_raw(), ends_at))
 
@@ -122,8 +126,7 @@ class Driver(BaseDriver):
             broken = error
         finally:
             response.close()
-        content = self.settings.auth.redact_body(body.content)
-        return Reply(response.status_code, response.headers, content, broken)
+        return self._reply(response, body.content, broken)
 
     def download(self, flow: DownloadFlow[T]) -> T:
         """Drive a download to its end."""
