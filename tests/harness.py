@@ -6,13 +6,18 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 import trio  # noqa: F401  (imported here, so that no test's time limit includes it)
 from duomi import AsyncDuomi, Duomi, Polling, Retry
+from duomi._config import Settings
+from duomi._core.rate import Rate
+from duomi._core.request import Requests, Runtime
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -30,6 +35,15 @@ def until(condition: Callable[[], object], limit: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < ends_at, f"the condition is still false after {limit} s"
         time.sleep(0.02)
+
+
+def requests_on(clock: Callable[[], float], retry: Retry, max_rate: float | None = None) -> Requests:
+    """Return what makes the flows of a client, on a clock of the test's own and with a jitter of one half."""
+    settings = Settings.of(
+        KEY, "https://duomiapi.com", 30.0, retry, Polling(), max_rate, strict=False, allow_insecure=False
+    )
+    rate = Rate(settings.max_rate, nullcontext)
+    return Requests(settings, httpx.Headers(), Runtime(clock, lambda: 0.5), rate)
 
 
 def payload(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 from duomi import (
     APIConnectionError,
     APIResponseError,
+    AuthenticationError,
     DuomiError,
     EmptyResultError,
     NotFoundError,
     Observation,
+    PermissionDeniedError,
     Polling,
     RateLimitError,
     Retry,
@@ -29,9 +32,9 @@ from duomi import (
 )
 from duomi._core.poll import Emit, Failure, Poll, PollAgain, Poller, PollState, raise_if_failed, watch_flow
 from duomi._core.reply import Problem, Reply, ReplyParser, read_task, retry_after
-from duomi._core.request import Runtime, Send, Sleep, request_flow
+from duomi._core.request import Send, Sleep
 from duomi._payload import differences
-from harness import payload
+from harness import payload, requests_on
 
 REQUEST = httpx.Request("GET", "https://duomiapi.com/v1/videos/tasks/t")
 PARSER = ReplyParser("GET /v1/videos/tasks/t", str)
@@ -46,22 +49,21 @@ class World:
     """Feeds a wait with replies, on a clock that moves only during sleeps and requests; each reply takes `takes` seconds."""
 
     def __init__(
-        self, replies: Iterable[Any], polling: Polling, *, takes: float = 0.0, timeout: float | None = None
-    ) -> None:
+        self, replies: Iterable[Any], polling: Polling, *, takes: float = 0.0, timeout: float | None = None,
+        max_rate: float | None = None,
+    ) -> None:  # fmt: skip
         self.now = 1_000.0
         self.takes = takes
         self.replies = list(replies)
         self.sleeps: list[float] = []
         self.emitted: list[Task] = []
         self.polled_at: list[float] = []
-        runtime = Runtime(lambda: self.now, lambda: 0.5)
         retry = Retry(attempts=2, backoff=1.0)
         limit = polling.timeout if timeout is None else timeout
-        poller = Poller("t", polling, math.inf if limit is None else limit, retry.max_retry_after)
-        read = read_task("t", strict=False)
-        self.flow = watch_flow(
-            poller, lambda limit: request_flow(REQUEST, PARSER, read, runtime, retry, 30.0, limit), runtime
+        poller = Poller(
+            "t", polling, math.inf if limit is None else limit, retry.max_retry_after, max_rate=max_rate or math.inf
         )
+        self.flow = watch_flow(poller, requests_on(lambda: self.now, retry, max_rate))
 
     def run(self) -> World:
         answer: Any = None
@@ -88,7 +90,9 @@ class World:
         return caught.value
 
 
-RUNNING, DONE, EMPTY = reply(payload("running")), reply(payload("succeeded")), reply(payload("succeeded-without-url"))
+RUNNING, DONE, EMPTY = (
+    reply(payload(name) | {"id": "t"}) for name in ("running", "succeeded", "succeeded-without-url")
+)
 RESET = httpx.ReadError("reset")
 
 
@@ -174,12 +178,35 @@ def test_a_timeout_without_a_good_answer_has_a_cause() -> None:
 
 
 def test_a_permanent_error_ends_a_wait_immediately() -> None:
-    """A 404 in the middle of a wait ends it without another poll."""
-    world = World([RUNNING, reply({"code": 404, "msg": "gone"})], Polling())
+    """A refusal of the API's own in the middle of a wait is not waited out."""
+    world = World([RUNNING, reply({"code": 403, "msg": "no credit"})], Polling())
 
-    world.fail(NotFoundError)
+    world.fail(PermissionDeniedError)
 
     assert len(world.polled_at) == 2
+
+
+def test_the_pause_is_never_shorter_than_our_own_back_off() -> None:
+    """A server that asks for no pause at all does not make us ask at once."""
+    retry = Retry(attempts=9)
+
+    assert [retry.delay(attempt, 0.0, 1.0) for attempt in (1, 2, 3)] == [0.5, 1.0, 2.0]
+    assert retry.delay(1, 7.0, 1.0) == 7.0
+
+
+@pytest.mark.parametrize(
+    ("value", "sent_at", "seconds"),
+    [
+        ("Wed, 21 Oct 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT", 30.0),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", "Wed, 21 Oct 2099 07:27:58 GMT", 2.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2099 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "yesterday", 0.0),
+        ("30", "Wed, 21 Oct 2099 07:28:00 GMT", 30.0),
+    ],
+)
+def test_a_retry_after_date_is_compared_with_the_servers_own_date(value: str, sent_at: str, seconds: float) -> None:
+    """A local clock that is wrong does no harm."""
+    assert retry_after(value, sent_at) == seconds
 
 
 def test_a_wait_sleeps_for_a_retry_after_up_to_its_maximum() -> None:
@@ -191,7 +218,7 @@ def test_a_wait_sleeps_for_a_retry_after_up_to_its_maximum() -> None:
 
 def test_a_stalled_task_ends_the_wait() -> None:
     """If nothing changes for `stall` seconds, the wait ends and says that the task continues."""
-    world = World([reply(payload("pending"))], Polling(interval=5.0, stall=12.0))
+    world = World([reply(payload("pending") | {"id": "t"})], Polling(interval=5.0, stall=12.0))
 
     error = world.fail(TaskStalledError)
 
@@ -309,8 +336,7 @@ def test_the_adaptive_schedule_follows_the_history(
 
 def test_a_flow_without_its_reply_raises_a_type_error() -> None:
     """A driver that forgets the reply, or a watch that ends without a task, raises TypeError."""
-    runtime = Runtime(lambda: 0.0, lambda: 0.5)
-    flow = request_flow(REQUEST, PARSER, read_task("t", strict=False), runtime, Retry(), 30.0)
+    flow = requests_on(lambda: 0.0, Retry()).get_task("t")
     effect = next(flow)
 
     assert isinstance(effect, Send)
@@ -357,3 +383,76 @@ def test_an_error_created_again_from_its_args_has_the_same_task(kind: type[TaskE
     for copy in (type(error)(*error.args), pickle.loads(pickle.dumps(error))):
         assert copy == error
         assert (copy.task, copy.task_id) == (Task.from_payload(payload("running"), task_id="asked-for"), "asked-for")
+
+
+NOT_FOUND, GONE = reply({"message": "no such task"}, 404), reply({}, 410)
+LIMITED = reply({"msg": "slow down"}, 429)
+FOREIGN = reply(payload("running") | {"id": "x"})
+# The replies of a wait, and how it ends: an error, or None for a finished task; and how often it asked.
+ENDS: dict[str, tuple[list[Any], type[DuomiError] | None, int]] = {
+    "404 twice": ([NOT_FOUND, NOT_FOUND, DONE], None, 3),
+    "404 three times": ([NOT_FOUND], NotFoundError, 3),
+    "404 and 410 mixed": ([NOT_FOUND, GONE, NOT_FOUND], NotFoundError, 3),
+    "404 twice, a good answer, 404 twice": ([NOT_FOUND, NOT_FOUND, RUNNING, NOT_FOUND, NOT_FOUND, DONE], None, 6),
+    "404 twice, an outage, 404 twice": (
+        [RUNNING, NOT_FOUND, NOT_FOUND, RESET, RESET, NOT_FOUND, NOT_FOUND, DONE],
+        None,
+        8,
+    ),
+    "an envelope 404 three times": ([RUNNING, reply({"code": 404})], NotFoundError, 4),
+    "429 twenty times, then a task": ([*[LIMITED] * 20, DONE], None, 21),
+    "an envelope 429": ([RUNNING, *[reply({"code": "429"})] * 6, DONE], None, 8),
+    "503 with a Retry-After": ([*[reply({}, 503, retry_after="1")] * 6, DONE], None, 7),
+    "401 as a page": ([RUNNING, Reply(401, httpx.Headers(), b"<html>")], AuthenticationError, 2),
+    "403 as a page": ([RUNNING, Reply(403, httpx.Headers(), b"<html>"), DONE], None, 3),
+    "403 with a message": ([RUNNING, reply({"message": "no credit"}, 403)], PermissionDeniedError, 2),
+    "an envelope 403": ([RUNNING, reply({"code": 403})], PermissionDeniedError, 2),
+    "a redirect": ([RUNNING, reply({}, 302), DONE], None, 3),
+    "408, 425, 500, 530": ([RUNNING, *(reply({}, status) for status in (408, 425, 500, 530)), DONE], None, 6),
+    "another id once": ([RUNNING, FOREIGN, RUNNING, DONE], None, 4),
+    "another id always": ([reply(payload("succeeded") | {"id": "x"})], None, 2),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_ends_a_wait(name: str) -> None:
+    """Each kind of answer ends a wait, or is waited out, as the table of the documentation says."""
+    replies, error, requests = ENDS[name]
+    world = World(replies, Polling(interval=5.0))
+
+    if error is None:
+        assert world.run().emitted[-1].is_finished
+    else:
+        assert type(world.fail(error)) is error
+    assert len(world.polled_at) == requests
+
+
+def test_a_rate_limit_ends_a_wait_only_after_an_outage() -> None:
+    """A server that answers nothing but 429 ends the wait after `outage` seconds, and the error says so."""
+    world = World([LIMITED], Polling(outage=60.0))
+
+    error = world.fail(RateLimitError)
+
+    assert 60.0 <= world.now - 1_000.0 <= 75.0
+    assert re.match(r"rate limited for 6\d s without an answer; GET ", str(error))
+    assert len(world.polled_at) <= 25
+
+
+def test_a_retry_after_beyond_the_deadline_ends_with_a_timeout() -> None:
+    """The wait sleeps until its last poll, and the cause of the timeout is the rate limit."""
+    world = World([RUNNING, reply({}, 429, retry_after="3600")], Polling(interval=1.0, timeout=30.0))
+
+    error = world.fail(TaskTimeoutError)
+
+    assert world.now - 1_000.0 == pytest.approx(30.0, abs=0.5)
+    assert isinstance(error.__cause__, RateLimitError)
+
+
+def test_a_wait_without_a_turn_says_why() -> None:
+    """A `max_rate` that is too low for the wait is named in its timeout."""
+    world = World([RUNNING], Polling(interval=1.0, timeout=100.0), max_rate=0.05)
+
+    error = world.fail(TaskTimeoutError)
+
+    assert [round(at) for at in world.polled_at] == [0, 20, 40, 60, 80]
+    assert "max_rate 0.05/s allows 5 polls in 100 s" in str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -24,11 +25,11 @@ from duomi import (
     TaskTimeoutError,
 )
 from duomi._core.poll import Poller
-from duomi._core.reply import Reply, ReplyParser, read_task
-from duomi._core.request import Runtime, Send, TimeLimit, request_flow
+from duomi._core.reply import Reply
+from duomi._core.request import Send
 from duomi._core.scheduler import Job, Scheduler
 from faults import Exchange, FaultServer, Play, answer, hang
-from harness import KEY, POLLING, QUICK, TABLE_KINDS, until
+from harness import KEY, POLLING, QUICK, TABLE_KINDS, requests_on, until
 
 KINDS = TABLE_KINDS
 
@@ -335,20 +336,14 @@ class World:
 
     def __init__(self, ids: list[str], polling: Polling, *, allowed: int = 4, retry: Retry = QUICK) -> None:
         self.now = 0.0
-        runtime = Runtime(lambda: self.now, lambda: 0.5)
-        read = read_task("t", strict=False)
-        parser = ReplyParser("GET /", str)
-
-        def ask(_task_id: str, limit: TimeLimit) -> Any:
-            return request_flow(httpx.Request("GET", "https://h/"), parser, read, runtime, retry, 30.0, limit)
-
         pollers = [Poller(task_id, polling, polling.timeout or 1e9, 60.0) for task_id in ids]
-        self.scheduler = Scheduler(pollers, ask, runtime, allowed)
+        self.scheduler = Scheduler(pollers, requests_on(lambda: self.now, retry), allowed)
 
     def poll(self, job: Job, status: int, body: bytes, **headers: str) -> Any:
-        assert isinstance(self.scheduler.advance(job, None), Send)
+        assert isinstance(job.effect, Send)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.scheduler.advance(job, Reply(status, httpx.Headers(named), body))
+        content = body.replace(b'"t"', json.dumps(job.task_id).encode())
+        return self.scheduler.advance(job, Reply(status, httpx.Headers(named), content))
 
     def pop(self) -> Job:
         job = self.scheduler.pop()
@@ -370,18 +365,19 @@ def test_the_scheduler_says_when_the_next_poll_is_due() -> None:
     world.pop()
 
 
-def test_after_a_pause_polls_start_one_by_one() -> None:
-    """After a pause one poll starts, and each good answer allows one more at the same time."""
+def test_after_a_pause_one_poll_starts_and_the_others_follow_at_a_pace() -> None:
+    """After a Retry-After one poll finds out whether the limit is over, and then they start one by one."""
     world = World([str(n) for n in range(8)], Polling(interval=0.0), allowed=4)
     assert world.poll(world.pop(), 429, b"{}", retry_after="10") is None
     assert world.scheduler.pop() == 10.0
     world.now = 10.0
     first = world.pop()
 
-    assert world.scheduler.pop() == float("inf")
-    assert world.poll(first, 200, RUNNING) is None
-    world.pop(), world.pop()
-    assert world.scheduler.pop() == float("inf")
+    assert isinstance(world.scheduler.pop(), float)
+    done = {"id": first.task_id, "state": "running"}
+    assert world.scheduler.advance(first, Reply(200, httpx.Headers(), json.dumps(done).encode())) is None
+    world.pop()
+    assert world.scheduler.pop() == pytest.approx(0.9, abs=0.2)
 
 
 def test_a_long_pause_ends_at_the_deadline() -> None:
@@ -393,7 +389,7 @@ def test_a_long_pause_ends_at_the_deadline() -> None:
     world.now = 20.0
     outcome = world.scheduler.pop()
 
-    assert pause == 19.6
+    assert pause == 20.0
     assert isinstance(outcome, Outcome)
     assert isinstance(outcome.error, TaskTimeoutError)
 
@@ -414,7 +410,13 @@ def test_after_a_suspension_each_task_is_polled_once_more() -> None:
 
 def test_a_timeout_of_zero_polls_each_task_once() -> None:
     """With `timeout=0` each task is polled once, as in `wait`."""
-    done = answer(200, {"id": "a", "state": "succeeded", "data": {"videos": [{"url": "https://h/a.mp4"}]}})
+
+    async def done(exchange: Exchange) -> bool:
+        task_id = exchange.path.rpartition("/")[2]
+        body = {"id": task_id, "state": "succeeded", "data": {"videos": [{"url": "https://h/a.mp4"}]}}
+        await answer(200, body)(exchange)
+        return True
+
     with FaultServer([done]) as server, Duomi(KEY, base_url=server.url) as client:
         outcomes = list(client.as_completed(["a", "b"], timeout=0))
 

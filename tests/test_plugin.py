@@ -40,7 +40,8 @@ def test_an_outage(duomi_simulator):
     with Duomi() as client:
         with pytest.raises(ServerError):
             client.get_task("mine")
-        duomi_simulator.answer = None
+    duomi_simulator.answer = None
+    with Duomi() as client:
         assert client.get_task("mine").progress == 0
 """
 

@@ -26,7 +26,9 @@ from duomi import (
     DuomiError,
     EmptyResultError,
     NotFoundError,
+    PermissionDeniedError,
     Polling,
+    RateLimitError,
     Retry,
     ServerError,
     Task,
@@ -42,8 +44,8 @@ from harness import KEY, POLLING, TABLE_KINDS, Caller, payload, until
 ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
 KINDS = TABLE_KINDS
 GOOD, DONE = answer(200, payload("running")), answer(200, payload("succeeded"))
-EMPTY = answer(200, payload("succeeded-without-url"))
-PENDING = answer(200, payload("pending"))
+EMPTY = answer(200, payload("succeeded-without-url") | {"id": ID})
+PENDING = answer(200, payload("pending") | {"id": ID})
 RESET = raw(reset=True)
 TRANSIENT_FAULTS = [
     RESET, raw(), raw(b"\x00"), answer(502, {}), answer(520, b"<html>"), answer(429, {}), answer(200, b""), answer(200, {}),
@@ -71,14 +73,25 @@ DEADLINE = Polling(interval=0.01, timeout=0.7)
 WAITS: dict[str, WaitCase] = {
     "every transient fault in a row": WaitCase([GOOD, *TRANSIENT_FAULTS, GOOD, *TRANSIENT_FAULTS, DONE], None, timeout=0.2),
     "a long outage": WaitCase([GOOD, RESET], APIConnectionError, Polling(interval=0.01, outage=0.3), within=0.9),
-    "a long outage of 503": WaitCase([GOOD, answer(503, {})], ServerError, Polling(interval=0.01, outage=0.3), within=0.9),
+    "a long outage of 503": WaitCase([GOOD, answer(503, {})], ServerError, Polling(interval=0.01, outage=0.3), within=3.0),
     "a long outage of HTML pages": WaitCase([GOOD, answer(200, b"<html>")], APIResponseError, Polling(interval=0.01, outage=0.3), within=0.9),
     "a good answer between two outages": WaitCase([GOOD, *[RESET] * 20, GOOD, *[RESET] * 20, DONE], None,
                                                Polling(interval=0.02, outage=1.0)),
     "an outage before the first good answer": WaitCase([RESET], APIConnectionError, requests=2),
     "401 in the middle": WaitCase([GOOD, answer(401, {})], AuthenticationError, requests=2),
-    "an envelope 404 in the middle": WaitCase([GOOD, answer(200, {"code": 404})], NotFoundError, requests=2),
-    "a failed task": WaitCase([GOOD, answer(200, payload("error-data-null"))], TaskFailedError, requests=2),
+    "an envelope 404 in the middle": WaitCase([GOOD, answer(200, {"code": 404})], NotFoundError, requests=4),
+    "a 404 at first": WaitCase([answer(404, {}), DONE], None, requests=2),
+    "a 404 at the deadline": WaitCase([answer(404, {})], NotFoundError, Polling(timeout=0.5), within=1.0),
+    "a page with 403 in the middle": WaitCase([GOOD, answer(403, b"<html>", say="text/html"), DONE], None, requests=3),
+    "a refusal in the middle": WaitCase([GOOD, answer(403, {"message": "no credit"})], PermissionDeniedError, requests=2),
+    "a 401 in the middle": WaitCase([GOOD, answer(401, b"<html>", say="text/html")], AuthenticationError, requests=2),
+    "a redirect in the middle": WaitCase([GOOD, answer(302, b"", location="https://h/"), DONE], None, requests=3),
+    "three 429 at first": WaitCase([*[answer(429, {}, retry_after="0")] * 3, DONE], None, requests=4, within=9.0),
+    "429 without a good answer": WaitCase([answer(429, {})], RateLimitError, Polling(interval=0.01, outage=1.0), within=8.0),
+    "a 429 with a long Retry-After at the deadline": WaitCase([GOOD, answer(429, {}, retry_after="60")], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "another id once": WaitCase([answer(200, payload("running") | {"id": "x"}), GOOD, DONE], None, requests=3),
+    "another id always": WaitCase([answer(200, payload("succeeded") | {"id": "x"})], None, requests=2),
+    "a failed task": WaitCase([GOOD, answer(200, payload("error-data-null") | {"id": ID})], TaskFailedError, requests=2),
     "the deadline while running": WaitCase([GOOD], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
     "the deadline during a request": WaitCase([GOOD, hang], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
     "the deadline during the first request": WaitCase([hang], TaskTimeoutError, DEADLINE, within=1.2),
@@ -155,12 +168,12 @@ def test_an_undocumented_state_is_logged_once(
     """Each undocumented value is logged once as WARNING, in an envelope or not, and other deviations as DEBUG."""
     monkeypatch.setattr(reply, "_warned", set())
     caplog.set_level(logging.DEBUG, "duomi")
-    undocumented = {"id": "t", "state": "dreaming"}
+    undocumented = {"id": ID, "state": "dreaming"}
     script = [answer(200, {**undocumented, "progress": n}) for n in range(5)]
     script += [answer(200, {"code": 0, "data": {**undocumented, "progress": 77}}), answer(503, {}), DONE]
 
     with FaultServer(script) as server:
-        Caller("sync", server.url)("wait", "t")
+        Caller("sync", server.url)("wait", ID)
 
     logged = {level: [r.getMessage() for r in caplog.records if r.levelno == level] for level in (10, 20, 30)}
     assert len(logged[logging.WARNING]) == 1
@@ -188,7 +201,7 @@ sys.unraisablehook = lambda error: print("unraisable", error, flush=True)
 client = duomi.Duomi("key", base_url=sys.argv[1], polling=duomi.Polling(interval=float(sys.argv[2])))
 try:
     with client:
-        client.wait("t", on_update=lambda task: print("seen", flush=True))
+        client.wait("5dd1ef43-efeb-9017-be66-f37a9d4348ee", on_update=lambda task: print("seen", flush=True))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """

@@ -1,7 +1,11 @@
 """The two clients that people make: thin twins over the drivers."""
 
+import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from copy import copy
+from functools import partial
 from inspect import isawaitable
 from os import PathLike
 from pathlib import Path
@@ -33,10 +37,12 @@ from duomi._io.base import RUNTIME, BaseDriver
 from duomi._io.files import PartFile
 from duomi._io.generated import make_api
 from duomi._io.sync import Completed, Driver
-from duomi._policy import Polling, Retry, single_attempt
+from duomi._policy import Polling, Retry
 from duomi._task import Task
 
 Timeout = float | EllipsisType | None
+
+log = logging.getLogger("duomi")
 
 
 def _poller(driver: BaseDriver, task_id: str, timeout: Timeout, polling: Polling | None) -> Poller:
@@ -44,14 +50,15 @@ def _poller(driver: BaseDriver, task_id: str, timeout: Timeout, polling: Polling
     if not isinstance(polling, Polling):
         raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
-    return Poller(check_task_id(task_id), polling, limit, driver.settings.retry.max_retry_after)
+    longest, max_rate = driver.settings.retry.max_retry_after, driver.settings.max_rate
+    return Poller(check_task_id(task_id), polling, limit, longest, max_rate=max_rate)
 
 
 def _watch(driver: BaseDriver, task_id: str, timeout: Timeout, polling: Polling | None) -> WatchFlow:
     """Return the flow of one wait, its arguments checked."""
     driver.ensure_open()
     poller = _poller(driver, task_id, timeout, polling)
-    return watch_flow(poller, driver.requests.task_flow(poller.task_id), RUNTIME)
+    return watch_flow(poller, driver.requests)
 
 
 def _scheduler(
@@ -61,7 +68,12 @@ def _scheduler(
     driver.ensure_open()
     check_max_in_flight(max_in_flight)
     pollers = [_poller(driver, task_id, timeout, polling) for task_id in check_task_ids(task_ids)]
-    return Scheduler(pollers, lambda task_id, limit: driver.requests.task_flow(task_id)(limit), RUNTIME, max_in_flight)
+    if pollers and len(pollers) > pollers[0].max_rate * pollers[0].timeout:
+        log.warning(
+            "%d tasks cannot all be polled: max_rate %g/s allows %d polls in %g s",
+            len(pollers), pollers[0].max_rate, pollers[0].max_rate * pollers[0].timeout, pollers[0].timeout,
+        )  # fmt: skip
+    return Scheduler(pollers, driver.requests, max_in_flight)
 
 
 def _download(driver: BaseDriver, task: Task, target: Target) -> DownloadFlow[list[Path]]:
@@ -70,8 +82,8 @@ def _download(driver: BaseDriver, task: Task, target: Target) -> DownloadFlow[li
     check_task(task)
     check_if_exists(target.if_exists)
     check_callback("on_progress", target.on_progress)
-    ask = driver.requests.task_flow(task.task_id)
-    return download_flow(task, target, lambda: ask(NO_LIMIT), PartFile, RUNTIME, driver.settings.retry)
+    ask = partial(driver.requests.get_task, task.task_id)
+    return download_flow(task, target, ask, PartFile, RUNTIME, driver.settings.retry)
 
 
 class Duomi:
@@ -84,6 +96,8 @@ class Duomi:
             resolution, TLS inside an https proxy and your own `http_client` are the exceptions.
         retry: how one call is tried again.
         polling: how a wait polls its task.
+        max_rate: requests a second that this client starts at most, all calls and copies together; `None`: as many as the
+            server lets through.
         strict: whether an answer that deviates from the contract is an `APIResponseError`.
         allow_insecure: whether the key may travel unencrypted, over http:// to another machine.
         http_client: an `httpx.Client` of yours, for proxies, certificates or another transport. Its headers are read
@@ -103,15 +117,19 @@ class Duomi:
         timeout: float = 30.0,
         retry: Retry = Retry(),
         polling: Polling = Polling(),
+        max_rate: float | None = None,
         strict: bool = False,
         allow_insecure: bool = False,
         http_client: httpx.Client | None = None,
     ) -> None:
         if http_client is not None and not isinstance(http_client, httpx.Client):
             raise ConfigurationError("http_client must be an httpx.Client")
-        settings = Settings.of(api_key, base_url, timeout, retry, polling, strict=strict, allow_insecure=allow_insecure)
+        settings = Settings.of(
+            api_key, base_url, timeout, retry, polling, max_rate, strict=strict, allow_insecure=allow_insecure
+        )
         self._driver = Driver(settings, http_client)
         self._api: duomi_api.Client | None = None
+        self._is_copy = False
 
     @property
     def api(self) -> duomi_api.Client:
@@ -129,7 +147,7 @@ class Duomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return self._driver.call(self._driver.requests.task_flow(check_task_id(task_id))(NO_LIMIT))
+        return self._driver.call(self._driver.requests.get_task(check_task_id(task_id)))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
@@ -218,9 +236,30 @@ class Duomi:
         target = Target(directory, if_exists, on_progress)
         return self._driver.download(_download(self._driver, task, target))
 
+    def with_options(
+        self,
+        *,
+        timeout: float | EllipsisType = ...,
+        retry: Retry | EllipsisType = ...,
+        polling: Polling | EllipsisType = ...,
+        strict: bool | EllipsisType = ...,
+    ) -> Self:
+        """Return a copy with other settings, on the same connections and under the same rate.
+
+        An argument that is left out keeps its value. To close the copy closes nothing.
+
+        Raises:
+            ConfigurationError: a value cannot be used.
+        """
+        client = copy(self)
+        client._driver = self._driver.with_settings(self._driver.settings.with_options(timeout, retry, polling, strict))
+        client._api, client._is_copy = None, True
+        return client
+
     def close(self) -> None:
         """Close the connections; the client cannot be used after that."""
-        self._driver.close()
+        if not self._is_copy:
+            self._driver.close()
 
     def __enter__(self) -> Self:
         self._driver.ensure_open()
@@ -245,6 +284,8 @@ class AsyncDuomi:
             holds whatever the server does.
         retry: how one call is tried again.
         polling: how a wait polls its task.
+        max_rate: requests a second that this client starts at most, all calls and copies together; `None`: as many as the
+            server lets through.
         strict: whether an answer that deviates from the contract is an `APIResponseError`.
         allow_insecure: whether the key may travel unencrypted, over http:// to another machine.
         http_client: an `httpx.AsyncClient` of yours, for proxies, certificates or another transport. Its headers are read
@@ -264,15 +305,19 @@ class AsyncDuomi:
         timeout: float = 30.0,
         retry: Retry = Retry(),
         polling: Polling = Polling(),
+        max_rate: float | None = None,
         strict: bool = False,
         allow_insecure: bool = False,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise ConfigurationError("http_client must be an httpx.AsyncClient")
-        settings = Settings.of(api_key, base_url, timeout, retry, polling, strict=strict, allow_insecure=allow_insecure)
+        settings = Settings.of(
+            api_key, base_url, timeout, retry, polling, max_rate, strict=strict, allow_insecure=allow_insecure
+        )
         self._driver = AsyncDriver(settings, http_client)
         self._api: duomi_api.Client | None = None
+        self._is_copy = False
 
     @property
     def api(self) -> duomi_api.Client:
@@ -290,7 +335,7 @@ class AsyncDuomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return await self._driver.call(self._driver.requests.task_flow(check_task_id(task_id))(NO_LIMIT))
+        return await self._driver.call(self._driver.requests.get_task(check_task_id(task_id)))
 
     def watch(
         self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
@@ -380,9 +425,30 @@ class AsyncDuomi:
         target = Target(directory, if_exists, on_progress)
         return await self._driver.download(_download(self._driver, task, target))
 
+    def with_options(
+        self,
+        *,
+        timeout: float | EllipsisType = ...,
+        retry: Retry | EllipsisType = ...,
+        polling: Polling | EllipsisType = ...,
+        strict: bool | EllipsisType = ...,
+    ) -> Self:
+        """Return a copy with other settings, on the same connections and under the same rate.
+
+        An argument that is left out keeps its value. To close the copy closes nothing.
+
+        Raises:
+            ConfigurationError: a value cannot be used.
+        """
+        client = copy(self)
+        client._driver = self._driver.with_settings(self._driver.settings.with_options(timeout, retry, polling, strict))
+        client._api, client._is_copy = None, True
+        return client
+
     async def aclose(self) -> None:
         """Close the connections; the client cannot be used after that."""
-        await self._driver.aclose()
+        if not self._is_copy:
+            await self._driver.aclose()
 
     async def __aenter__(self) -> Self:
         self._driver.ensure_open()
@@ -398,10 +464,17 @@ class AsyncDuomi:
 
 
 class PollOnce(NamedTuple):
-    """The result of a single attempt, and the longest Retry-After that its client accepts."""
+    """The result of a single attempt.
+
+    Attributes:
+        result: the task, or the problem.
+        max_retry_after: the longest Retry-After that the client accepts, in seconds.
+        answered_ago: how many seconds ago any call of the client was last answered well; `math.inf` if none was.
+    """
 
     result: Task | Problem
     max_retry_after: float
+    answered_ago: float
 
 
 def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id: str) -> PollOnce:
@@ -410,17 +483,18 @@ def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id:
     If a client cannot be made, or anything else ends the poll early, only this worker has a problem, and it is transient.
     """
     redact: Callable[[str], str] = str
-    max_retry_after = Retry().max_retry_after
+    max_retry_after, answered_ago = Retry().max_retry_after, math.inf
     try:
         with lend_client() as client:
             driver = client._driver
             redact = driver.settings.auth.redact
             max_retry_after = driver.settings.retry.max_retry_after
             # Bounded by the client's `timeout`, not by the deadline of the wait.
-            flow = driver.requests.task_flow(task_id, single_attempt(driver.settings.retry))(NO_LIMIT)
-            return PollOnce(driver.drive(flow), max_retry_after)
+            result = driver.drive(driver.requests.poll(task_id, NO_LIMIT, attempts=1))
+            answered_ago = RUNTIME.clock() - driver.requests.rate.answered_at
     except Exception as error:
         text = redact(repr(error))
         told = error if isinstance(error, DuomiError) else APIConnectionError(f"the poll was cut short: {text}")
         cause = error if told is not error and text == repr(error) else None
-        return PollOnce(Problem(told, transient=True, cause=cause), max_retry_after)
+        result = Problem(told, transient=True, cause=cause)
+    return PollOnce(result, max_retry_after, answered_ago)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Generator, Iterable
 from functools import partial
 from inspect import iscoroutinefunction
 from ipaddress import IPv4Network, ip_address
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 from urllib.parse import quote
 
 import httpx
@@ -19,6 +20,8 @@ from duomi._errors import ConfigurationError
 from duomi._policy import Polling, Retry, is_seconds
 from duomi._task import Task
 from duomi._version import __version__
+
+T = TypeVar("T")
 
 HEADERS = {
     "user-agent": f"duomi/{__version__} python-httpx/{httpx.__version__}",
@@ -98,31 +101,66 @@ class Settings(NamedTuple):
     retry: Retry
     polling: Polling
     strict: bool
+    max_rate: float
 
     @classmethod
     def of(
         cls, api_key: str | None, base_url: str | None, timeout: float, retry: Retry, polling: Polling,
-        *, strict: bool, allow_insecure: bool,
+        max_rate: float | None, *, strict: bool, allow_insecure: bool,
     ) -> Settings:  # fmt: skip
         """Check the arguments of a client.
 
         Raises:
             ConfigurationError: one of them cannot be used.
         """
-        if not is_seconds(timeout) or timeout == 0:
-            raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-        if not isinstance(retry, Retry):
-            raise ConfigurationError(f"retry must be a duomi.Retry, not {retry!r}")
-        if not isinstance(polling, Polling):
-            raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
         return cls(
             APIKeyAuth(api_key),
             _base_url(base_url, allow_insecure=allow_insecure),
-            float(timeout),
-            retry,
-            polling,
+            _check_attempt_timeout(timeout),
+            _check_kind("retry", retry, Retry),
+            _check_kind("polling", polling, Polling),
             strict,
+            _check_max_rate(max_rate),
         )
+
+    def with_options(self, timeout: Any, retry: Any, polling: Any, strict: Any) -> Settings:
+        """Return settings with other values; `...` keeps the value.
+
+        Raises:
+            ConfigurationError: a value cannot be used.
+        """
+        changed: dict[str, Any] = {}
+        if timeout is not ...:
+            changed["timeout"] = _check_attempt_timeout(timeout)
+        if retry is not ...:
+            changed["retry"] = _check_kind("retry", retry, Retry)
+        if polling is not ...:
+            changed["polling"] = _check_kind("polling", polling, Polling)
+        if strict is not ...:
+            changed["strict"] = _check_kind("strict", strict, bool)
+        return self._replace(**changed)
+
+
+def _check_attempt_timeout(timeout: object) -> float:
+    if not is_seconds(timeout) or timeout == 0:
+        raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    return float(timeout)  # type: ignore[arg-type]
+
+
+def _check_kind(name: str, value: object, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{name} must be a {kind.__module__}.{kind.__name__}, not {value!r}".replace("builtins.", "")
+        )
+    return value
+
+
+def _check_max_rate(max_rate: object) -> float:
+    if max_rate is None:
+        return math.inf
+    if not is_seconds(max_rate) or max_rate == 0:
+        raise ConfigurationError(f"max_rate must be a number of requests a second above 0, or None, not {max_rate!r}")
+    return float(max_rate)  # type: ignore[arg-type]
 
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:

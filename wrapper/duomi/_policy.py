@@ -57,17 +57,13 @@ class Retry:
     max_retry_after: float = attrs.field(default=60.0, validator=_seconds)
 
     def delay(self, attempt: int, retry_after: float | None, jitter: float) -> float | None:
-        """Return the seconds to wait after an attempt that failed, or None to give up; `jitter` is 0 to 1."""
+        """Return the seconds to wait after an attempt that failed, or None to give up; `jitter` is 0 to 1.
+
+        It is what the server asks for, and never shorter than our own back-off.
+        """
         if attempt >= self.attempts or (retry_after is not None and retry_after > self.max_retry_after):
             return None
-        if retry_after is not None:
-            return retry_after
-        return jitter * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 60))
-
-
-def single_attempt(retry: Retry) -> Retry:
-    """Return the same policy without another attempt, for what somebody else tries again."""
-    return attrs.evolve(retry, attempts=1)
+        return max(retry_after or 0.0, jitter * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 60)))
 
 
 @attrs.frozen

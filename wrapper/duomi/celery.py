@@ -135,9 +135,11 @@ def _poll(
     """Poll once, and decide what follows."""
     check_task_id(task_id)
     started_at = time.time()
-    result, max_retry_after = poll_once(clients.lend, task_id)
+    result, max_retry_after, answered_ago = poll_once(clients.lend, task_id)
     poller = Poller(task_id, polling, check_timeout(polling.timeout), max_retry_after, tolerate_initial_outage=True)
-    return poller.step(state, Poll(started_at, time.time(), result), _last_seen(task_id, state), random.random())
+    now = time.time()
+    poll = Poll(started_at, now, result, now - answered_ago)
+    return poller.step(state, poll, _last_seen(task_id, state), random.random())
 
 
 def _last_seen(task_id: str, state: PollState) -> VideoTask | None:

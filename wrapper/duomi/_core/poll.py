@@ -7,17 +7,20 @@ a test that feeds it by hand. Celery calls `Poller.step` directly, one poll per 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from duomi._core.reply import Problem
-from duomi._core.request import Answer, RequestFlow, Runtime, Send, Sleep, TimeLimit
+from duomi._core.request import Answer, Requests, Send, Sleep, TimeLimit
 from duomi._errors import DuomiError
 from duomi._policy import Observation, Polling
 from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
 FINAL_POLL_MARGIN: Final = 0.4
 EMPTY_PAUSES: Final = (1.0, 3.0, 6.0)
+NOT_FOUND_PAUSES: Final = (1.0, 2.0)
+REFUSED_BACKOFF: Final = 0.5
+REFUSED_BACKOFF_MAX: Final = 8.0
 _GRACE: Final = 0.1
 SUSPENDED: Final = 0.5
 _LATE_POLL: Final = 5.0
@@ -43,6 +46,8 @@ class PollState(NamedTuple):
         last_change_at: when state or progress last changed, timed from `began`.
         outage_since: when the first poll of the present outage began, timed from `began`.
         empty_polls: how many polls found the task finished without a result.
+        refusals: how many polls in a row met a rate limit.
+        not_found: how many polls in a row found no such task.
     """
 
     began: float
@@ -50,6 +55,8 @@ class PollState(NamedTuple):
     last_change_at: float = 0.0
     outage_since: float | None = None
     empty_polls: int = 0
+    refusals: int = 0
+    not_found: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -71,16 +78,26 @@ class PollState(NamedTuple):
             history=(*self.history[:1], *self.history[1:][-_HISTORY_LAST + 1 :], observed),
             last_change_at=at if changed else self.last_change_at,
             outage_since=None,
+            refusals=0,
+            not_found=0,
             empty_polls=self.empty_polls + (task.is_finished and not task.is_failed and not task.has_result),
         )
 
 
 class Poll(NamedTuple):
-    """One poll: when it began and ended, on the clock, and its result."""
+    """One poll.
+
+    Attributes:
+        started_at: when it began, on the clock.
+        ended_at: when it ended.
+        result: the task, or the problem.
+        answered_at: when any call of the client was last answered well.
+    """
 
     started_at: float
     ended_at: float
     result: Task | Problem
+    answered_at: float = -math.inf
 
 
 class PollAgain(NamedTuple):
@@ -108,6 +125,7 @@ class Poller(NamedTuple):
         max_retry_after: seconds; a longer Retry-After is cut to this.
         tolerate_initial_outage: whether an outage before the first good poll is tolerated, too. It must be if a poll is
             a single attempt.
+        max_rate: requests a second that the client starts at most.
     """
 
     task_id: str
@@ -115,11 +133,16 @@ class Poller(NamedTuple):
     timeout: float
     max_retry_after: float
     tolerate_initial_outage: bool = False
+    max_rate: float = math.inf
 
     @property
     def last_poll_at(self) -> float:
         """The latest time at which a poll begins, from the beginning of the wait: just before its deadline."""
         return self.timeout if math.isinf(self.timeout) else self.timeout - min(FINAL_POLL_MARGIN, self.timeout / 10)
+
+    def _was_last(self, at: float) -> bool:
+        """Tell whether a poll that ended at a time was the last one; a clock counts in steps."""
+        return at >= self.last_poll_at - 0.001
 
     def time_limit(self, state: PollState, now: float) -> TimeLimit:
         """Return how long a poll that begins now may be tried again, and when it must be over."""
@@ -131,12 +154,14 @@ class Poller(NamedTuple):
             outage_since = now - state.began if state.outage_since is None else state.outage_since
             begins_by = min(begins_by, outage_since + self.polling.outage)
         ends_at = min(self.timeout, begins_by + FINAL_POLL_MARGIN) + _GRACE
-        return TimeLimit(state.began + begins_by, state.began + ends_at)
+        began, deadline = state.began, state.began + self.timeout + _GRACE
+        return TimeLimit(began + begins_by, began + ends_at, began + self.last_poll_at, deadline)
 
-    def expired(self, last: Task | None) -> DuomiError:
+    def expired(self, last: Task | None, *, had_turn: bool = True) -> DuomiError:
         """Return the error of a wait whose deadline has passed; `last` is the last task that was seen."""
-        failure = self._empty(last) if last is not None and last.is_finished else self._timed_out(last, None)
-        return failure.error
+        if last is not None and last.is_finished:
+            return self._empty(last).error
+        return self._timed_out(last, None, had_turn=had_turn).error
 
     def step(self, state: PollState, poll: Poll, last: Task | None, jitter: float) -> tuple[PollState, Decision]:
         """Decide what follows one poll; `last` is the last task that was seen before it, `jitter` is 0 to 1."""
@@ -150,10 +175,10 @@ class Poller(NamedTuple):
         if task.is_finished:
             if task.is_failed or task.has_result:
                 return state, task
-            if state.empty_polls > len(EMPTY_PAUSES) or at >= self.last_poll_at:
+            if state.empty_polls > len(EMPTY_PAUSES) or self._was_last(at):
                 return state, self._empty(task)
             return state, self._again(at, EMPTY_PAUSES[state.empty_polls - 1])
-        if at >= self.last_poll_at:
+        if self._was_last(at):
             return state, self._timed_out(task, None)
         stall = math.inf if self.polling.stall is None else self.polling.stall - (at - state.last_change_at)
         if stall <= 0:
@@ -172,9 +197,17 @@ class Poller(NamedTuple):
         self, state: PollState, poll: Poll, problem: Problem, last: Task | None, jitter: float
     ) -> tuple[PollState, Decision]:
         at = poll.ended_at - state.began
+        if problem.is_rate_limit:
+            return self._after_rate_limit(state, poll, problem, last, jitter)
+        if problem.is_not_found:
+            # A replica of the server may not have the task yet.
+            times = state.not_found + 1
+            if times > len(NOT_FOUND_PAUSES) or self._was_last(at):
+                return state, Failure(problem.to_exception())
+            return state._replace(not_found=times), self._again(at, NOT_FOUND_PAUSES[times - 1])
         if not problem.transient:
             return state, Failure(problem.to_exception())
-        if at >= self.last_poll_at:
+        if self._was_last(at):
             ended = last is not None and last.is_finished
             return state, self._empty(last, problem) if last and ended else self._timed_out(last, problem)
         if not state.history and not self.tolerate_initial_outage:
@@ -183,9 +216,29 @@ class Poller(NamedTuple):
         left = since + self.polling.outage - at
         if left <= 0:
             return state, Failure(problem.to_exception())
-        asked = problem.retry_after
-        delay = self._delay(state, jitter) if asked is None else min(asked, self.max_retry_after)
-        return state._replace(outage_since=since), self._again(at, min(delay, left))
+        state = state._replace(outage_since=since, not_found=0, refusals=0)
+        return state, self._again(at, min(max(self._delay(state, jitter), self._asked(problem)), left))
+
+    def _after_rate_limit(
+        self, state: PollState, poll: Poll, problem: Problem, last: Task | None, jitter: float
+    ) -> tuple[PollState, Decision]:
+        """Wait until the limit lets a poll through: it is an outage only if no call of the client is answered."""
+        at = poll.ended_at - state.began
+        seen_at = state.history[-1].at if state.history else 0.0
+        since = max(0.0, seen_at, poll.answered_at - state.began)
+        left = since + self.polling.outage - at
+        if left <= 0:
+            text = f"rate limited for {at - since:.0f} s without an answer; {problem.error}"
+            error = type(problem.error)(text, *problem.error.args[1:])
+            return state, Failure(problem._replace(error=error).to_exception())
+        if self._was_last(at):
+            return state, self._timed_out(last, problem, had_turn=not problem.not_sent)
+        backoff = jitter * min(REFUSED_BACKOFF * 2.0 ** min(state.refusals, 10), REFUSED_BACKOFF_MAX)
+        delay = 0.0 if problem.not_sent else max(backoff, self._asked(problem))
+        return state._replace(refusals=state.refusals + 1), self._again(at, min(delay, left))
+
+    def _asked(self, problem: Problem) -> float:
+        return min(problem.retry_after or 0.0, self.max_retry_after)
 
     def _delay(self, state: PollState, jitter: float) -> float:
         # Without any observation it is as if the task had just begun.
@@ -195,8 +248,13 @@ class Poller(NamedTuple):
     def _again(self, at: float, delay: float) -> PollAgain:
         return PollAgain(max(0.0, min(delay, self.last_poll_at - at)))
 
-    def _timed_out(self, task: Task | None, problem: Problem | None) -> Failure:
+    def _timed_out(self, task: Task | None, problem: Problem | None, *, had_turn: bool = True) -> Failure:
         shown = "no poll succeeded" if task is None else _brief(task)
+        if not had_turn and self.max_rate < math.inf:
+            polls = int(self.max_rate * self.timeout)
+            shown += f"; max_rate {self.max_rate:g}/s allows {polls:,} polls in {self.timeout:,g} s"
+        elif not had_turn:
+            shown += "; the server's rate limit left no turn for it"
         text = f"task {self.task_id}: not finished after {self.timeout:g} s ({shown}); {_resume(self.task_id)}"
         error = TaskTimeoutError(text, self.task_id, None if task is None else dict(task.raw))
         error.__cause__ = None if problem is None else problem.error
@@ -209,15 +267,17 @@ class Poller(NamedTuple):
         return Failure(error)
 
 
-def watch_flow(poller: Poller, ask: Callable[[TimeLimit], RequestFlow[Task]], runtime: Runtime) -> WatchFlow:
+def watch_flow(poller: Poller, requests: Requests) -> WatchFlow:
     """Poll a task until it is finished, and emit each change; a task that failed is emitted, not raised."""
+    runtime = requests.runtime
     state = PollState(runtime.clock())
     last: Task | None = None
     emitted: Task | None = None
     while True:
         started_at = runtime.clock()
-        result = yield from ask(poller.time_limit(state, started_at))
-        state, decision = poller.step(state, Poll(started_at, runtime.clock(), result), last, runtime.jitter())
+        result = yield from requests.poll(poller.task_id, poller.time_limit(state, started_at))
+        poll = Poll(started_at, runtime.clock(), result, requests.rate.answered_at)
+        state, decision = poller.step(state, poll, last, runtime.jitter())
         if isinstance(result, Task):
             last = result
             if not result.is_finished and (emitted is None or is_changed(result, emitted)):

@@ -28,7 +28,9 @@ T = TypeVar("T")
 
 # A gateway between the caller and the vendor may ask for a pause, too.
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
-_TRANSIENT_CODES = frozenset({408, 429})
+NOT_FOUND_STATUSES = frozenset({404, 410})
+# Only who knows the API refuses in its own words; a CDN, a firewall or a captive portal sends pages.
+_REFUSALS = ("message", "msg", "error", "code")
 _REQUEST_IDS = ("x-request-id", "request-id", "x-trace-id", "cf-ray")
 _STATES_WARNED_OF: Final = 1_000
 
@@ -50,12 +52,21 @@ class Reply(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """An attempt without a usable answer: `transient` if the next one may succeed, `not_sent` if nothing left."""
+    """An attempt without a usable answer.
+
+    Attributes:
+        error: what the caller is told.
+        transient: whether the next attempt may succeed.
+        not_sent: whether nothing left this machine.
+        cause: what the transport raised.
+        is_rate_limit: whether it counts as a limit of the rate, and so not as a failure.
+    """
 
     error: DuomiError
     transient: bool
     not_sent: bool = False
     cause: Exception | None = None
+    is_rate_limit: bool = False
 
     @property
     def retry_after(self) -> float | None:
@@ -63,16 +74,16 @@ class Problem(NamedTuple):
         return self.error.retry_after if isinstance(self.error, APIStatusError) else None
 
     @property
-    def is_rate_limit(self) -> bool:
-        """Whether the server refused because of too many requests, and so did not process this one."""
-        return isinstance(self.error, APIStatusError) and 429 in {self.error.status_code, self.error.code}
+    def status(self) -> int:
+        """The status that the answer has or means; 0 if there was none."""
+        if not isinstance(self.error, APIStatusError):
+            return 0
+        return self.error.code or 200 if self.error.status_code == 200 else self.error.status_code
 
     @property
-    def is_for_all(self) -> bool:
-        """Whether the server asks every caller to pause, not only for this request."""
-        if self.retry_after is None or not isinstance(self.error, APIStatusError):
-            return False
-        return not {429, 503}.isdisjoint({self.error.status_code, self.error.code})
+    def is_not_found(self) -> bool:
+        """Whether the API does not know the task, or does not know it yet."""
+        return self.status in NOT_FOUND_STATUSES
 
     def to_exception(self) -> DuomiError:
         """Return the error with its cause, ready to be raised."""
@@ -143,9 +154,9 @@ class ReplyParser(NamedTuple):
             message,
             self.shown(reply),
             next((self.redact(reply.headers[name]) for name in _REQUEST_IDS if name in reply.headers), None),
-            retry_after(reply.headers.get("retry-after")),
+            retry_after(reply.headers.get("retry-after"), reply.headers.get("date")),
         )
-        return Problem(error, status >= 500 or status in (TRANSIENT_STATUSES if code is None else _TRANSIENT_CODES))
+        return Problem(error, is_transient(status, payload))
 
     def of_body(self, reply: Reply, text: str, *, transient: bool = True, cause: Exception | None = None) -> Problem:
         """Return the problem of a response that is not what was asked for."""
@@ -207,6 +218,15 @@ def log_deviations(task: Task, redact: Redact) -> None:
             log.debug("%s", redact(f"task {task.task_id!r} deviates from the contract: {line}"))
 
 
+def is_transient(status: int, payload: object) -> bool:
+    """Tell whether asking again may succeed after a status, HTTP's or an envelope's, with a decoded body."""
+    if not 400 <= status <= 499 or status in TRANSIENT_STATUSES:
+        return True
+    if status == 401 or status in NOT_FOUND_STATUSES:
+        return False
+    return not (isinstance(payload, Mapping) and any(name in payload for name in _REFUSALS))
+
+
 def is_permanent(error: Exception) -> bool:
     """Tell whether the next attempt would fail in the same way: an invalid request, host name or certificate."""
     permanent = ssl.SSLCertVerificationError | UnicodeError
@@ -214,16 +234,23 @@ def is_permanent(error: Exception) -> bool:
     return isinstance(error, invalid) or any(isinstance(cause, permanent) for cause in _causes(error))
 
 
-def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Read a Retry-After header as seconds: a number or an HTTP date, 0 if it is past."""
+def retry_after(value: str | None, sent_at: str | None = None) -> float | None:
+    """Read a Retry-After header as seconds: a number or an HTTP date, 0 if it is past.
+
+    A date is compared with the response's own Date header, if there is one: our clock may be wrong.
+    """
     text = (value or "").strip()
     if text.replace(".", "", 1).isdigit() and text.isascii():
         seconds = float(text)
         return seconds if seconds < math.inf else None
+    until = _http_date(text)
+    return None if until is None else max(0.0, (until - (_http_date(sent_at) or datetime.now(UTC))).total_seconds())
+
+
+def _http_date(text: str | None) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+        moment = parsedate_to_datetime(text or "")
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
 

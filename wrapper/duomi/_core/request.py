@@ -1,4 +1,4 @@
-"""One call: when its request is sent again."""
+"""One call: when its request is sent, and whether it is sent again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
+import attrs
 import httpx
 from duomi_api.api.videos import get_video_task
 
 from duomi._config import Settings
+from duomi._core.rate import End, Rate
 from duomi._core.reply import Problem, Read, Reply, ReplyParser, read_response, read_task
-from duomi._errors import ConfigurationError
+from duomi._errors import ConfigurationError, RateLimitError
 from duomi._policy import Retry
 from duomi._task import Task
 
@@ -22,6 +24,7 @@ T = TypeVar("T")
 # Any other method is sent again only if the server certainly did not process it: a second POST could buy a video twice.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SHORTEST_ATTEMPT: Final = 0.1
+_OTHER_IDS: Final = 1_000
 
 log = logging.getLogger("duomi")
 
@@ -34,10 +37,25 @@ class Runtime(NamedTuple):
 
 
 class TimeLimit(NamedTuple):
-    """Times on the clock: no attempt but the first begins after `begins_by`, each is over at `ends_at`."""
+    """Times on the clock that bound a call.
+
+    Attributes:
+        begins_by: no attempt but the first begins after this.
+        ends_at: each attempt is over by this.
+        turn_by: nothing is sent after this, not even if the call had to queue until now.
+        deadline: the wait is over by this; to queue delays `begins_by` and `ends_at`, and not the deadline.
+    """
 
     begins_by: float
     ends_at: float
+    turn_by: float = math.inf
+    deadline: float = math.inf
+
+    def after_queueing(self, seconds: float) -> TimeLimit:
+        """Return the limit of a call that had to queue for so long."""
+        return self._replace(
+            begins_by=min(self.begins_by + seconds, self.turn_by), ends_at=min(self.ends_at + seconds, self.deadline)
+        )
 
 
 NO_LIMIT = TimeLimit(math.inf, math.inf)
@@ -48,79 +66,177 @@ class Send(NamedTuple):
 
     request: httpx.Request
     limit: float
+    fresh_lane: bool = False
 
 
-Reason: TypeAlias = Literal["poll", "retry", "retry-after"]
+Reason: TypeAlias = Literal["poll", "retry", "retry-after", "rate"]
 
 
 class Sleep(NamedTuple):
-    """The effect of waiting so many seconds; `for_all` if the server asks every caller to pause."""
+    """The effect of waiting so many seconds."""
 
     seconds: float
     reason: Reason
-    for_all: bool = False
 
 
 Answer: TypeAlias = Reply | Exception | None
 RequestFlow: TypeAlias = Generator[Send | Sleep, Answer, T | Problem]
 
 
+class Call(NamedTuple):
+    """What a call of one client has to know beside its request.
+
+    Attributes:
+        runtime: the clock and the jitter.
+        rate: when the next request of the client may start.
+        retry: how often it is sent.
+        timeout: seconds for one attempt as a whole.
+        limit: how long it may be tried.
+        in_wait: whether it is a poll of a wait, which decides itself what follows a rate limit.
+        in_batch: whether it comes after single calls, and its turn was waited for already.
+    """
+
+    runtime: Runtime
+    rate: Rate
+    retry: Retry
+    timeout: float
+    limit: TimeLimit = NO_LIMIT
+    in_wait: bool = False
+    in_batch: bool = False
+
+
 def request_flow(
-    request: httpx.Request, parser: ReplyParser, read: Read[T], runtime: Runtime, retry: Retry, timeout: float,
-    limit: TimeLimit = NO_LIMIT,
-) -> RequestFlow[T]:  # fmt: skip
+    request: httpx.Request, parser: ReplyParser, read: Read[T], call: Call, *, fresh_lane: bool = False
+) -> RequestFlow[T]:
     """Send one request until it is answered, or until sending it again is of no use."""
+    runtime, rate, retry = call.runtime, call.rate, call.retry
     is_safe = request.method in SAFE_METHODS
     attempt = 1
     while True:
-        reply = yield Send(request, min(timeout, max(limit.ends_at - runtime.clock(), _SHORTEST_ATTEMPT)))
-        if reply is None:
-            raise TypeError("the result of Send is a reply")
-        answer = parser(reply, read)
+        if not rate.is_free:
+            queued_at = runtime.clock()
+            if no_turn := (yield from _wait_for_turn(parser, call)):
+                return no_turn
+            call = call._replace(limit=call.limit.after_queueing(runtime.clock() - queued_at))
+        limit = call.limit
+        ticket = rate.start(runtime.clock())
+        end: End = "lost"
+        asked: float | None = None
+        answer: T | Problem
+        try:
+            left = max(limit.ends_at - runtime.clock(), _SHORTEST_ATTEMPT)
+            reply = yield Send(request, min(call.timeout, left), fresh_lane)
+            if reply is None:
+                raise TypeError("the result of Send is a reply")
+            answer = parser(reply, read)
+            end = _end_of(answer)
+            asked = answer.retry_after if isinstance(answer, Problem) else None
+        finally:
+            # A call that is cancelled has ended, too.
+            is_limited = rate.end(ticket, runtime.clock(), end, asked and min(asked, retry.max_retry_after))
         if not isinstance(answer, Problem):
             return answer
+        if is_limited:
+            answer = answer._replace(is_rate_limit=True)
+            if call.in_wait:
+                return answer
         delay = None
-        if answer.transient and (is_safe or answer.not_sent or answer.is_rate_limit):
+        if answer.transient and (is_safe or answer.not_sent or answer.status == 429):
             delay = retry.delay(attempt, answer.retry_after, runtime.jitter())
         left = limit.begins_by - runtime.clock()
         if delay is None or left <= 0:
             return answer
         delay = min(delay, left)
         log.info("%s; attempt %d of %d in %.1f s", answer.error, attempt + 1, retry.attempts, delay)
-        yield Sleep(delay, "retry" if answer.retry_after is None else "retry-after", for_all=answer.is_for_all)
+        yield Sleep(delay, "retry" if answer.retry_after is None else "retry-after")
         attempt += 1
+
+
+def _end_of(answer: object) -> End:
+    if not isinstance(answer, Problem):
+        return "answered"
+    if answer.status == 429 or (answer.status == 503 and answer.retry_after is not None):
+        return "refused"
+    if answer.status == 503:
+        return "unavailable"
+    return "answered" if 400 <= answer.status <= 499 else "lost"
+
+
+def _wait_for_turn(parser: ReplyParser, call: Call) -> Generator[Sleep, Answer, Problem | None]:
+    """Queue for the client's own rate; return a problem if the turn would come too late."""
+    rate, clock = call.rate, call.runtime.clock
+    place = None if call.in_batch else rate.join()
+    try:
+        while (delay := rate.delay(clock(), place)) > 0:
+            left = call.limit.turn_by - clock()
+            if delay > call.retry.max_retry_after and not call.in_wait:
+                text = f"{parser.call}: not sent: the limit of the rate lets it start in {delay:.0f} s"
+                return Problem(RateLimitError(text), True, not_sent=True, is_rate_limit=True)
+            if left <= 0:
+                text = f"{parser.call}: not sent: {rate.describe(clock())}"
+                return Problem(RateLimitError(text), True, not_sent=True, is_rate_limit=True)
+            yield Sleep(min(delay, left), "rate")
+    finally:
+        if place is not None:
+            rate.leave()
+    return None
 
 
 class Requests:
     """Makes the flows of a client's calls."""
 
-    def __init__(self, settings: Settings, headers: httpx.Headers, runtime: Runtime) -> None:
+    def __init__(self, settings: Settings, headers: httpx.Headers, runtime: Runtime, rate: Rate) -> None:
         self._settings = settings
-        self._runtime = runtime
+        self.runtime = runtime
+        self.rate = rate
         self.headers = headers
         self._base = httpx.URL(settings.base_url)
+        self._other_ids: dict[str, str] = {}
 
-    def flow(
-        self, request: httpx.Request, read: Read[T], limit: TimeLimit = NO_LIMIT, retry: Retry | None = None
-    ) -> RequestFlow[T]:
-        """Return the flow of one request; with the client's `Retry` if none is given."""
-        retry = self._settings.retry if retry is None else retry
-        call = f"{request.method} {request.url.raw_path.decode('ascii')}"
-        parser = ReplyParser(call, self._settings.auth.redact, request.url.netloc.decode("ascii"))
-        return request_flow(request, parser, read, self._runtime, retry, self._settings.timeout, limit)
+    def with_settings(self, settings: Settings) -> Requests:
+        """Return the same with other settings, under the same rate."""
+        return Requests(settings, self.headers, self.runtime, self.rate)
 
-    def task_flow(self, task_id: str, retry: Retry | None = None) -> Callable[[TimeLimit], RequestFlow[Task]]:
-        """Return a function that makes the flow of one poll, within a time limit."""
-        request = httpx.Request("GET", _task_url(self._settings.base_url, task_id))
-        request.headers = self.headers
-        read = read_task(task_id, strict=self._settings.strict)
-        return lambda limit: self.flow(request, read, limit, retry)
+    def get_task(self, task_id: str) -> RequestFlow[Task]:
+        """Return the flow of one question for a task."""
+        return self._task_flow(task_id, self._call())
 
-    def api_flow(self, request: httpx.Request) -> RequestFlow[Reply]:
+    def poll(
+        self, task_id: str, limit: TimeLimit, *, attempts: int | None = None, in_batch: bool = False
+    ) -> RequestFlow[Task]:
+        """Return the flow of one poll of a wait, within a time limit."""
+        call = self._call()._replace(limit=limit, in_wait=True, in_batch=in_batch)
+        if attempts is not None:
+            call = call._replace(retry=attrs.evolve(call.retry, attempts=attempts))
+        return self._task_flow(task_id, call)
+
+    def api(self, request: httpx.Request) -> RequestFlow[Reply]:
         """Return the flow of a request that a generated function made."""
         if (request.url.scheme, request.url.netloc) != (self._base.scheme, self._base.netloc):
             raise ConfigurationError(f"{request.url.host} is not the API, and would be sent the key")
-        return self.flow(request, read_response)
+        timeout = request.extensions.get("timeout", {}).get("read") or self._settings.timeout
+        return request_flow(request, self._parser(request), read_response, self._call()._replace(timeout=timeout))
+
+    def _call(self) -> Call:
+        return Call(self.runtime, self.rate, self._settings.retry, self._settings.timeout)
+
+    def _parser(self, request: httpx.Request) -> ReplyParser:
+        call = f"{request.method} {request.url.raw_path.decode('ascii')}"
+        return ReplyParser(call, self._settings.auth.redact, request.url.netloc.decode("ascii"))
+
+    def _task_flow(self, task_id: str, call: Call) -> RequestFlow[Task]:
+        request = httpx.Request("GET", _task_url(self._settings.base_url, task_id))
+        request.headers = self.headers
+        parser, read = self._parser(request), read_task(task_id, strict=self._settings.strict)
+        answer = yield from request_flow(request, parser, read, call)
+        if isinstance(answer, Problem) or answer.id in {task_id, self._other_ids.get(task_id)}:
+            return answer
+        # Whoever answers for another task may answer another's question: once more, on a connection of its own.
+        again = yield from request_flow(request, parser, read, call, fresh_lane=True)
+        if not isinstance(again, Problem) and again.id == answer.id and len(self._other_ids) < _OTHER_IDS:
+            self._other_ids[task_id] = again.id
+            log.warning("%s", parser.redact(f"task {task_id!r} is answered with the id {again.id!r}"))
+        return again
 
 
 @lru_cache(maxsize=1024)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from duomi._core.poll import SUSPENDED, Failure, Poll, PollAgain, Poller, PollState, is_changed, raise_if_failed
 from duomi._core.reply import Problem
-from duomi._core.request import Answer, RequestFlow, Runtime, Send, Sleep, TimeLimit
+from duomi._core.request import Answer, RequestFlow, Requests, Send, Sleep
 from duomi._errors import AuthenticationError, DuomiError
 from duomi._task import Outcome, Task
 
@@ -30,6 +30,7 @@ class Job:
         changed: what the last poll found, if a person would see the difference.
         started_at: when the poll under way began.
         flow: the poll under way.
+        effect: what the poll is to send.
     """
 
     poller: Poller
@@ -38,6 +39,7 @@ class Job:
     changed: Task | None = None
     started_at: float = -math.inf
     flow: RequestFlow[Task] | None = None
+    effect: Send | None = None
 
     @property
     def task_id(self) -> str:
@@ -50,21 +52,19 @@ class Scheduler:
 
     Args:
         pollers: one for each task, all with the same time limit.
-        ask: makes the flow of one poll of a task, within a time limit.
-        runtime: the clock and the jitter.
+        requests: makes the flows, and has the rate of the client.
         max_in_flight: how many polls are under way at most.
     """
 
     def __init__(
         self,
         pollers: Sequence[Poller],
-        ask: Callable[[str, TimeLimit], RequestFlow[Task]],
-        runtime: Runtime,
+        requests: Requests,
         max_in_flight: int,
     ) -> None:
-        self._runtime = runtime
-        self._ask = ask
-        began = runtime.clock()
+        self._requests = requests
+        self._runtime = requests.runtime
+        began = self._runtime.clock()
         state = PollState(began)
         self._heap: list[tuple[float, int, Job]] = [(began, n, Job(each, state)) for n, each in enumerate(pollers)]
         self._pushed = len(pollers)
@@ -73,9 +73,7 @@ class Scheduler:
         # With no time at all each task is polled once, as `wait` does.
         self._resumed_at = began if self._ends_at == began else -math.inf
         self.max_in_flight = max_in_flight
-        self._allowed = max_in_flight
         self._in_flight = 0
-        self._paused_until = began
         self._refusal: AuthenticationError | None = None
 
     @property
@@ -84,10 +82,22 @@ class Scheduler:
         return not self._heap and not self._in_flight
 
     def pop(self) -> Job | Outcome | float | None:
-        """Return a job to poll, an outcome that needs no poll, the seconds until something is due, or None at the end.
+        """Return a job whose poll begins, an outcome, the seconds until something is due, or None at the end.
 
         The seconds are `math.inf` if only the end of a poll under way can change anything.
         """
+        while True:
+            found = self._pop()
+            if not isinstance(found, Job):
+                return found
+            # The request takes its turn now, before the next one is looked for.
+            effect = self.advance(found, None)
+            if isinstance(effect, Send):
+                return found
+            if effect is not None:
+                return effect
+
+    def _pop(self) -> Job | Outcome | float | None:
         if not self._heap:
             return math.inf if self._in_flight else None
         now = self._runtime.clock()
@@ -98,13 +108,16 @@ class Scheduler:
         over = now >= self._ends_at and self._heap[0][2].started_at >= self._resumed_at
         if self._refusal is not None or over:
             _, _, job = heapq.heappop(self._heap)
-            return Outcome(job.poller.task_id, job.last, self._refusal or job.poller.expired(job.last))
-        due = max(self._heap[0][0], self._paused_until)
+            had_turn = job.started_at > -math.inf
+            error = self._refusal or job.poller.expired(job.last, had_turn=had_turn)
+            return Outcome(job.poller.task_id, job.last, error)
+        if self._in_flight >= self.max_in_flight:
+            return math.inf
+        # Single calls of the client come first.
+        due = max(self._heap[0][0], now + self._requests.rate.delay(now))
         if now < due and now < self._ends_at:
             self._expected_by = min(due, self._ends_at)
             return self._expected_by - now
-        if self._in_flight >= self._allowed:
-            return math.inf
         self._in_flight += 1
         return heapq.heappop(self._heap)[2]
 
@@ -112,8 +125,9 @@ class Scheduler:
         """Continue a poll: return what to send, or how the task ended, or None if it is polled again later."""
         if job.flow is None:
             job.started_at = self._runtime.clock()
-            job.flow = self._ask(job.poller.task_id, job.poller.time_limit(job.state, job.started_at))
-        job.changed = None
+            limit = job.poller.time_limit(job.state, job.started_at)
+            job.flow = self._requests.poll(job.task_id, limit, in_batch=True)
+        job.changed = job.effect = None
         try:
             effect = job.flow.send(answer)
         except StopIteration as end:
@@ -122,13 +136,13 @@ class Scheduler:
             return self._after_poll(job, end.value)
         if isinstance(effect, Sleep):
             self._in_flight -= 1
-            self._pause(effect.seconds, for_all=effect.for_all)
             self._push(job, effect.seconds)
             return None
+        job.effect = effect
         return effect
 
     def _after_poll(self, job: Job, result: Task | Problem) -> Outcome | None:
-        poll = Poll(job.started_at, self._runtime.clock(), result)
+        poll = Poll(job.started_at, self._runtime.clock(), result, self._requests.rate.answered_at)
         if job.poller.was_suspended(job.state, poll):
             self._resumed_at = poll.ended_at
         job.state, decision = job.poller.step(job.state, poll, job.last, self._runtime.jitter())
@@ -136,10 +150,7 @@ class Scheduler:
             if job.last is None or is_changed(result, job.last):
                 job.changed = result
             job.last = result
-            if poll.ended_at >= self._paused_until:
-                self._allowed = min(self.max_in_flight, self._allowed + 1)
         if isinstance(decision, PollAgain):
-            self._pause(decision.seconds, for_all=isinstance(result, Problem) and result.is_for_all)
             self._push(job, decision.seconds)
             return None
         error: DuomiError | None = None
@@ -153,12 +164,6 @@ class Scheduler:
             except DuomiError as failed:
                 error = failed.with_traceback(None)
         return Outcome(job.poller.task_id, job.last, error)
-
-    def _pause(self, seconds: float, *, for_all: bool) -> None:
-        """Pause all tasks after a Retry-After; then one poll begins, and more follow as all goes well."""
-        if for_all:
-            self._paused_until = max(self._paused_until, self._runtime.clock() + seconds)
-            self._allowed = 1
 
     def _push(self, job: Job, seconds: float) -> None:
         self._pushed += 1

@@ -4,6 +4,7 @@ import contextlib
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +15,7 @@ import httpx
 from duomi._config import Settings
 from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
 from duomi._core.poll import Emit, WatchFlow
+from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
@@ -33,10 +35,8 @@ class AsyncDriver(BaseDriver):
     http_client: httpx.AsyncClient | None
 
     def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None) -> None:
-        super().__init__(settings, http_client)
+        super().__init__(settings, http_client, Rate(settings.max_rate, nullcontext))
         self.lanes = Lanes(AsyncLane, settings.base_url)
-        self._loop: object = None
-        self._closes_with_loop: AsyncGenerator[None] | None = None
 
     async def call(self, flow: RequestFlow[T]) -> T:
         """Drive a flow to its end; return its answer, or raise the error of its problem."""
@@ -47,6 +47,8 @@ class AsyncDriver(BaseDriver):
         except StopIteration as end:
             answer: T | Problem = end.value
             return unwrap(answer)
+        finally:
+            flow.close()
 
     def watch(self, flow: WatchFlow) -> AsyncIterator[Task]:
         """Drive a flow, and yield what it emits."""
@@ -73,7 +75,7 @@ class AsyncDriver(BaseDriver):
 
     async def _by_lane(self, effect: Send) -> Reply | Exception:
         await self.enter_loop()
-        lane = self.lanes.acquire()
+        lane = self.lanes.acquire(fresh=effect.fresh_lane)
         complete = False
         try:
             reply = await self._attempt(lane, effect)
@@ -171,11 +173,11 @@ class AsyncDriver(BaseDriver):
     async def enter_loop(self) -> None:
         """Use lanes of the event loop that runs now; those of another are closed with it."""
         loop = _current_loop()
-        if loop is not self._loop:
-            self._loop = loop
+        if loop is not self.lanes.loop:
+            self.lanes.loop = loop
             self.lanes.forget()
-            self._closes_with_loop = self._close_with_loop()
-            await anext(self._closes_with_loop)
+            self.lanes.closes_with_loop = self._close_with_loop()
+            await anext(self.lanes.closes_with_loop)
 
     async def _close_with_loop(self) -> AsyncGenerator[None]:
         """Close the lanes when the event loop ends: it closes the generators that it has seen first."""
@@ -191,8 +193,8 @@ class AsyncDriver(BaseDriver):
         idle, active = self.lanes.close_all()
         for lane in (*idle, *active):
             await lane.network.aclose()
-        if self._closes_with_loop is not None and self._loop is _current_loop():
-            await self._closes_with_loop.aclose()
+        if self.lanes.closes_with_loop is not None and self.lanes.loop is _current_loop():
+            await self.lanes.closes_with_loop.aclose()
 
 
 def _current_loop() -> object:
@@ -449,7 +451,7 @@ class _Dispatcher:
         """Poll a task, and then the next one that is due, if any: to start a task for each takes longer."""
         try:
             while isinstance(job, Job):
-                effect = self._scheduler.advance(job, None)
+                effect: Send | Outcome | None = job.effect
                 while isinstance(effect, Send):
                     effect = self._scheduler.advance(job, await self._driver.perform(effect))
                 if job.changed is not None and self._on_update is not None:

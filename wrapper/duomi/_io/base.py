@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
+import weakref
 from collections.abc import Generator
-from typing import Any, Final, TypeVar
+from copy import copy
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 
 from duomi._config import HEADERS, Settings
+from duomi._core.rate import Rate
 from duomi._core.reply import BodyTooLargeError, Problem, Reply
 from duomi._core.request import Answer, Requests, Runtime, Sleep
 from duomi._errors import ConfigurationError
@@ -24,6 +28,7 @@ RUNTIME: Final = Runtime(time.monotonic, random.random)
 TRANSPORT_ERRORS: Final = (httpx.RequestError, httpx.InvalidURL, TimeoutError, UnicodeError, BodyTooLargeError)
 
 log = logging.getLogger("duomi")
+_all: weakref.WeakSet[BaseDriver] = weakref.WeakSet()
 
 
 class BaseDriver:
@@ -31,10 +36,22 @@ class BaseDriver:
 
     lanes: Lanes[Any]
 
-    def __init__(self, settings: Settings, http_client: httpx.Client | httpx.AsyncClient | None) -> None:
+    def __init__(self, settings: Settings, http_client: httpx.Client | httpx.AsyncClient | None, rate: Rate) -> None:
         self.settings = settings
         self.http_client = http_client
-        self.requests = Requests(settings, _headers(settings, http_client), RUNTIME)
+        self.requests = Requests(settings, _headers(settings, http_client), RUNTIME, rate)
+        _all.add(self)
+
+    def with_settings(self, settings: Settings) -> Self:
+        """Return a driver with other settings, on the same lanes and under the same rate."""
+        driver = copy(self)
+        driver.settings, driver.requests = settings, self.requests.with_settings(settings)
+        return driver
+
+    def forget_parent(self) -> None:
+        """Begin again after a fork: connections, locks and what was learnt belong to the parent."""
+        self.lanes.forget_parent()
+        self.requests.rate.reset()
 
     def ensure_open(self) -> None:
         """Refuse to work after the client was closed, or while the caller's `http_client` is.
@@ -56,6 +73,16 @@ class BaseDriver:
             closed.__cause__ = error
             return closed
         return None
+
+
+def _forget_after_fork() -> None:
+    # Later would be too late: another thread may have held a lock while the process forked.
+    for driver in list(_all):
+        driver.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def _headers(settings: Settings, http_client: httpx.Client | httpx.AsyncClient | None) -> httpx.Headers:

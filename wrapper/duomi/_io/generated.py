@@ -34,7 +34,7 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
                 "AsyncDuomi.api serves the generated asyncio functions; for sync ones use Duomi.api"
             )
         request.read()
-        return self._response(self._driver.call(self._driver.requests.api_flow(request)))
+        return self._response(self._driver.call(self._driver.requests.api(request)))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request of the generated `asyncio` functions.
@@ -45,7 +45,7 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if not isinstance(self._driver, AsyncDriver):
             raise ConfigurationError("Duomi.api serves the generated sync functions; for asyncio use AsyncDuomi.api")
         await request.aread()
-        return self._response(await self._driver.call(self._driver.requests.api_flow(request)))
+        return self._response(await self._driver.call(self._driver.requests.api(request)))
 
     def close(self) -> None:
         """Do nothing: the lanes belong to the client."""

@@ -13,9 +13,8 @@ import os
 import ssl
 import threading
 import time
-import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, Generic, TypeVar
 from urllib.request import getproxies, proxy_bypass
@@ -29,7 +28,6 @@ KEEP_ALIVE: Final = 5.0
 _ONE: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
 
 log = logging.getLogger("duomi")
-_all: weakref.WeakSet[Any] = weakref.WeakSet()
 _of_the_parent: list[Any] = []
 _warned: set[str] = set()
 
@@ -88,14 +86,21 @@ class Lanes(Generic[LaneT]):
         self._base_url = httpx.URL(base_url)
         self._tls: ssl.SSLContext | None = None
         self.is_closed = False
+        self.loop: object = None
+        self.closes_with_loop: AsyncGenerator[None] | None = None
         self.forget()
-        _all.add(self)
 
     def forget(self) -> None:
-        """Begin without any lane: after a fork, or in another event loop, the old ones are another's."""
+        """Begin without any lane: after a fork, or in another event loop, the old ones belong to others."""
         self._idle = deque()
         self._active = set()
         self._tls_lock = threading.Lock()
+
+    def forget_parent(self) -> None:
+        """Begin without any lane in a forked process."""
+        # A socket that is closed here would say goodbye to the server in the parent's name.
+        _of_the_parent.append((self._idle, self._active))
+        self.forget()
 
     def all(self) -> Callable[[], list[LaneT]]:
         """Return a function that lists the lanes that are of now, even after `forget`."""
@@ -111,11 +116,11 @@ class Lanes(Generic[LaneT]):
         if self.is_closed:
             raise ConfigurationError("the client is closed")
 
-    def acquire(self) -> LaneT:
-        """Lend a lane to the API."""
+    def acquire(self, *, fresh: bool = False) -> LaneT:
+        """Lend a lane to the API; with `fresh` one that was never used."""
         self.ensure_open()
         try:
-            lane = self._idle.pop()
+            lane = self.to(self._base_url) if fresh else self._idle.pop()
         except IndexError:
             lane = self.to(self._base_url)
         self._active.add(lane)
@@ -175,17 +180,6 @@ class Lanes(Generic[LaneT]):
                     name = next((each for each in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(each)), "TLS")
                     raise ConfigurationError(f"{name}: no certificates can be read there: {error}") from error
             return self._tls
-
-
-def _forget_after_fork() -> None:
-    for lanes in list(_all):
-        # A closed socket would say goodbye to the server in the parent's name.
-        _of_the_parent.append((lanes._idle, lanes._active))
-        lanes.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def _is_excepted(host: str, no_proxy: str) -> bool:

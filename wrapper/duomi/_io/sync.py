@@ -13,6 +13,7 @@ import httpx
 from duomi._config import Settings
 from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
 from duomi._core.poll import Emit, WatchFlow
+from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
@@ -34,7 +35,7 @@ class Driver(BaseDriver):
     http_client: httpx.Client | None
 
     def __init__(self, settings: Settings, http_client: httpx.Client | None) -> None:
-        super().__init__(settings, http_client)
+        super().__init__(settings, http_client, Rate(settings.max_rate, threading.Lock))
         self.lanes = Lanes(Lane, settings.base_url)
 
     def call(self, flow: RequestFlow[T]) -> T:
@@ -50,6 +51,8 @@ class Driver(BaseDriver):
         except StopIteration as end:
             answer: T | Problem = end.value
             return answer
+        finally:
+            flow.close()
 
     def watch(self, flow: WatchFlow) -> Iterator[Task]:
         """Drive a flow, and yield what it emits."""
@@ -79,7 +82,7 @@ class Driver(BaseDriver):
         return reply
 
     def _by_lane(self, effect: Send) -> Reply | Exception:
-        lane = self.lanes.acquire()
+        lane = self.lanes.acquire(fresh=effect.fresh_lane)
         complete = False
         try:
             reply = self._attempt(lane, effect)
@@ -354,21 +357,20 @@ class _Dispatcher:
         return None
 
     def _poll(self, job: Job) -> None:
-        answer: Answer = None
-        while True:
+        effect: Send | Outcome | None = job.effect
+        while isinstance(effect, Send):
+            answer = self._driver.perform(effect)
             with self._due:
                 if self._stopped:
                     return
                 effect = self._scheduler.advance(job, answer)
-                if not isinstance(effect, Send):
-                    if job.changed is not None and self._on_update is not None:
-                        self._updates[job.task_id] = job.changed
-                        self._arrived.notify()
-                    if effect is not None:
-                        self._put(effect)
-                    self._due.notify()
-                    return
-            answer = self._driver.perform(effect)
+        with self._due:
+            if job.changed is not None and self._on_update is not None:
+                self._updates[job.task_id] = job.changed
+                self._arrived.notify()
+            if effect is not None:
+                self._put(effect)
+            self._due.notify()
 
     def _put(self, result: Outcome | BaseException) -> None:
         with self._due:
