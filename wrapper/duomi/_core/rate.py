@@ -56,6 +56,7 @@ class Rate:
 
     Attributes:
         answered_at: when the last good answer came.
+        is_free: whether every request may start at once: nothing was refused, and there is no `max_rate`.
     """
 
     def __init__(self, max_rate: float, make_lock: Callable[[], AbstractContextManager[Any]]) -> None:
@@ -82,11 +83,7 @@ class Rate:
         self._measured_from = math.inf
         self._joined = 0
         self._left = 0
-
-    @property
-    def is_free(self) -> bool:
-        """Whether every request may start at once."""
-        return self._pace == self.max_rate == math.inf and not self._is_cut and self._paused_until == -math.inf
+        self.is_free = self.max_rate == math.inf
 
     @property
     def waiting(self) -> int:
@@ -184,6 +181,7 @@ class Rate:
     ) -> bool:
         self._last = ((self._last << 1) | 1) & LAST
         asked = retry_after or 0.0
+        self.is_free = self.is_free and not asked
         if asked:
             self._paused_until = max(self._paused_until, now + asked)
         if ticket.started_at < self._cut_at and not is_probe:
@@ -198,7 +196,7 @@ class Rate:
         if not self._is_cut:
             self._pace = self._learnt_pace_at(now)
             self._rises_from, self._hold = now, HOLD * asked
-            self._cut_at, self._is_cut, self._backoffs = now, True, 0
+            self._cut_at, self._is_cut, self._backoffs, self.is_free = now, True, 0, False
         first = min(BACKOFF[0], 1.0 / self._pace)
         delay = BACKOFF[min(self._backoffs, len(BACKOFF) - 1)] if self._backoffs or not first else first
         self._backoffs += 1

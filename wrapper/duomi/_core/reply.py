@@ -192,11 +192,9 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
         payload = decode(reply.content)
         if isinstance(payload, ValueError):
             return parser.of_body(reply, "not JSON", cause=payload)
-        code = refusal_code(payload)
-        if code is not None:
-            return parser.of_status(reply, payload, code)
-        if reply.status != 200 or not isinstance(payload, Mapping) or find_task(payload) is None:
-            return parser.of_body(reply, "not a task")
+        if reply.status != 200 or find_task(payload) is None:
+            code = refusal_code(payload)
+            return parser.of_body(reply, "not a task") if code is None else parser.of_status(reply, payload, code)
         task = Task.from_payload(payload, task_id=task_id)
         log_deviations(task, parser.redact)
         if strict and task.deviations:
@@ -208,7 +206,9 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
 
 def log_deviations(task: Task, redact: Redact) -> None:
     """Log an undocumented state once at WARNING, and all other deviations at DEBUG."""
-    value = str((find_task(task.raw) or {})["state"])
+    value = task.raw.get("state")
+    if value not in DOCUMENTED_STATES:
+        value = str((find_task(task.raw) or {})["state"])
     if value not in DOCUMENTED_STATES and value not in _warned and len(_warned) < _STATES_WARNED_OF:
         _warned.add(value)
         log.warning("%s", redact(f"undocumented state {value!r}, treated as {task.state.value!r}"))

@@ -24,7 +24,7 @@ T = TypeVar("T")
 # Any other method is sent again only if the server certainly did not process it: a second POST could buy a video twice.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SHORTEST_ATTEMPT: Final = 0.1
-_OTHER_IDS: Final = 1_000
+_OTHER_IDS: Final = 3
 
 log = logging.getLogger("duomi")
 
@@ -191,6 +191,7 @@ class Requests:
         self.rate = rate
         self.headers = headers
         self._base = httpx.URL(settings.base_url)
+        self._host = self._base.netloc.decode("ascii")
         self._other_ids: dict[str, str] = {}
 
     def with_settings(self, settings: Settings) -> Requests:
@@ -199,15 +200,14 @@ class Requests:
 
     def get_task(self, task_id: str) -> RequestFlow[Task]:
         """Return the flow of one question for a task."""
-        return self._task_flow(task_id, self._call())
+        return self._task_flow(task_id, Call(self.runtime, self.rate, self._settings.retry, self._settings.timeout))
 
     def poll(
         self, task_id: str, limit: TimeLimit, *, attempts: int | None = None, in_batch: bool = False
     ) -> RequestFlow[Task]:
         """Return the flow of one poll of a wait, within a time limit."""
-        call = self._call()._replace(limit=limit, in_wait=True, in_batch=in_batch)
-        if attempts is not None:
-            call = call._replace(retry=attrs.evolve(call.retry, attempts=attempts))
+        retry = self._settings.retry if attempts is None else attrs.evolve(self._settings.retry, attempts=attempts)
+        call = Call(self.runtime, self.rate, retry, self._settings.timeout, limit, in_wait=True, in_batch=in_batch)
         return self._task_flow(task_id, call)
 
     def api(self, request: httpx.Request) -> RequestFlow[Reply]:
@@ -215,31 +215,38 @@ class Requests:
         if (request.url.scheme, request.url.netloc) != (self._base.scheme, self._base.netloc):
             raise ConfigurationError(f"{request.url.host} is not the API, and would be sent the key")
         timeout = request.extensions.get("timeout", {}).get("read") or self._settings.timeout
-        return request_flow(request, self._parser(request), read_response, self._call()._replace(timeout=timeout))
-
-    def _call(self) -> Call:
-        return Call(self.runtime, self.rate, self._settings.retry, self._settings.timeout)
-
-    def _parser(self, request: httpx.Request) -> ReplyParser:
-        call = f"{request.method} {request.url.raw_path.decode('ascii')}"
-        return ReplyParser(call, self._settings.auth.redact, request.url.netloc.decode("ascii"))
+        call = Call(self.runtime, self.rate, self._settings.retry, timeout)
+        parser = ReplyParser(_name(request.method, request.url), self._settings.auth.redact, self._host)
+        return request_flow(request, parser, read_response, call)
 
     def _task_flow(self, task_id: str, call: Call) -> RequestFlow[Task]:
-        request = httpx.Request("GET", _task_url(self._settings.base_url, task_id))
+        url, name = _task_url(self._settings.base_url, task_id)
+        request = httpx.Request("GET", url)
         request.headers = self.headers
-        parser, read = self._parser(request), read_task(task_id, strict=self._settings.strict)
+        parser = ReplyParser(name, self._settings.auth.redact, self._host)
+        read = read_task(task_id, strict=self._settings.strict)
         answer = yield from request_flow(request, parser, read, call)
-        if isinstance(answer, Problem) or answer.id in {task_id, self._other_ids.get(task_id)}:
+        if isinstance(answer, Problem) or answer.id == task_id or self._is_confirmed(task_id, answer.id):
             return answer
-        # Whoever answers for another task may answer another's question: once more, on a connection of its own.
+        # Once more on a connection of its own: this one may carry the answers to others' questions.
         again = yield from request_flow(request, parser, read, call, fresh_lane=True)
-        if not isinstance(again, Problem) and again.id == answer.id and len(self._other_ids) < _OTHER_IDS:
+        if not isinstance(again, Problem) and again.id == answer.id:
+            if not self._other_ids:
+                log.warning("%s", parser.redact(f"task {task_id!r} is answered with the id {again.id!r}"))
             self._other_ids[task_id] = again.id
-            log.warning("%s", parser.redact(f"task {task_id!r} is answered with the id {again.id!r}"))
         return again
+
+    def _is_confirmed(self, task_id: str, other_id: str) -> bool:
+        """Tell whether the API calls a task by another id, as it said twice for this one, or for several others."""
+        return len(self._other_ids) >= _OTHER_IDS or self._other_ids.get(task_id) == other_id
 
 
 @lru_cache(maxsize=1024)
-def _task_url(base_url: str, task_id: str) -> httpx.URL:
-    """Return the URL of a task, from the contract; httpx is slow to parse one."""
-    return httpx.URL(base_url + get_video_task._get_kwargs(task_id)["url"])
+def _task_url(base_url: str, task_id: str) -> tuple[httpx.URL, str]:
+    """Return the URL of a task, from the contract, and how messages name the call; httpx is slow to parse a URL."""
+    url = httpx.URL(base_url + get_video_task._get_kwargs(task_id)["url"])
+    return url, _name("GET", url)
+
+
+def _name(method: str, url: httpx.URL) -> str:
+    return f"{method} {url.raw_path.decode('ascii')}"
