@@ -6,7 +6,8 @@ import json
 import math
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from email.utils import formatdate
 from typing import Any
 
 import httpx
@@ -33,8 +34,11 @@ from duomi import (
 from duomi._core.poll import Emit, Failure, Poll, PollAgain, Poller, PollState, raise_if_failed, watch_flow
 from duomi._core.reply import Problem, Reply, ReplyParser, read_task, retry_after
 from duomi._core.request import Send, Sleep
+from duomi._core.typical import Typical
 from duomi._payload import differences
 from harness import payload, requests_on
+from hypothesis import given
+from hypothesis import strategies as st
 
 REQUEST = httpx.Request("GET", "https://duomiapi.com/v1/videos/tasks/t")
 PARSER = ReplyParser("GET /v1/videos/tasks/t", str)
@@ -317,21 +321,82 @@ def test_the_adaptive_schedule_stays_within_3_and_30_seconds() -> None:
     ("history", "seconds"),
     [
         ([(0, "pending", 0)], 30.0),
-        ([(0, "pending", 0), (30, "running", 0)], 12.0),
-        ([(0, "running", None), (100, "running", None)], 4.5),
-        ([(0, "running", None), (900, "running", None)], 6.0),
-        ([(0, "running", 0), (40, "running", 50)], 16.0),
+        ([(0, "running", 0), (40, "running", 50)], 20.0),
+        ([(0, "running", 0), (40, "running", 80)], 5.0),
         ([(0, "running", 0), (40, "running", 20)], 20.0),
         ([(0, "running", 0), (40, "running", 98)], 3.0),
         ([(0, "running", 0), (90, "running", 90), (95, "running", 90)], 3.0),
-        ([(0, "running", 0), (40, "running", 95), (160, "running", 95)], 4.8),
     ],
 )
 def test_the_adaptive_schedule_follows_the_history(
     history: list[tuple[float, str, int | None]], seconds: float
 ) -> None:
-    """The schedule polls rarely in the queue, by the time left while progress moves, and by the age without progress."""
+    """The schedule polls rarely in the queue, and by the time left while progress moves."""
     assert Polling().delay([Observation(*poll) for poll in history]) == pytest.approx(seconds)
+
+
+def blind(age: float, typical: Sequence[float] = ()) -> float:
+    return Polling().delay([Observation(0.0, "running", None), Observation(age, "running", None)], typical)
+
+
+def test_without_progress_the_schedule_goes_by_earlier_tasks() -> None:
+    """A task is polled rarely before tasks of its kind end, often when they do, and less often again long after."""
+    typical = [300.0 * 1.2 ** (n % 7 - 3) for n in range(60)]
+
+    assert blind(30.0, typical) == 30.0
+    assert blind(320.0, typical) < 7.0
+    assert blind(30.0, typical) > 2 * blind(320.0, typical)
+    assert blind(320.0) > blind(320.0, typical)
+
+
+@given(
+    st.floats(0.0, 1e9), st.lists(st.floats(0.0, 1e9), max_size=256), st.sampled_from([None, 0, 50, 100]),
+    st.sampled_from(["pending", "running", "dreaming"]),
+)  # fmt: skip
+def test_the_schedule_is_bounded_whatever_earlier_tasks_took(
+    age: float, typical: list[float], progress: int | None, state: str
+) -> None:
+    """No age and no durations give a pause outside of 2 to 30 seconds."""
+    history = [Observation(0.0, state, progress), Observation(age, state, progress)]
+
+    assert 2.0 <= Polling().delay(history, typical) <= 30.0
+
+
+def test_a_wait_knows_the_age_of_its_task_by_the_servers_clock() -> None:
+    """The answer's Date minus `create_time` is the age when the wait began; deadline and stall count from the wait."""
+    created = 1_762_000_000
+    running = {"id": "t", "state": "running", "create_time": created}
+    date = formatdate(created + 500, usegmt=True)
+    rows: list[tuple[dict[str, Any], str | None, float]] = [
+        (running, date, 500.0), (running, None, 0.0), (running, "soon", 0.0), ({**running, "create_time": 0}, date, 0.0),
+        ({**running, "create_time": created + 900}, date, 0.0), ({**running, "create_time": created - 90_000}, date, 0.0),
+    ]  # fmt: skip
+    for body, sent_at, age in rows:
+        state = PollState(1_000.0).with_task(0.0, Task.from_payload(body, _sent_at=sent_at))
+        state = state.with_task(7.0, Task.from_payload(body, _sent_at=formatdate(created + 90, usegmt=True)))
+
+        assert (state.age, [each.at for each in state.history]) == (age, [age, age + 7.0])
+        assert state.last_change_at == 0.0
+
+
+def test_the_durations_of_finished_tasks_are_kept_by_kind() -> None:
+    """The newest 256 durations of each action are kept, and a server cannot make up kinds without end."""
+    typical = Typical()
+    done = {"id": "t", "state": "succeeded", "create_time": 1_000, "data": {"videos": [{"url": "https://h/1.mp4"}]}}
+    for number in range(300):
+        typical.add(Task.from_payload({**done, "update_time": 1_100 + number, "action": "generate"}), ())
+        typical.add(Task.from_payload({**done, "update_time": 1_100, "action": f"odd-{number}"}), ())
+    pending = [Observation(0.0, "pending", None), Observation(42.0, "succeeded", None)]
+    other = Typical()
+    other.add(Task.from_payload({**done, "create_time": 0}), pending)
+    other.add(Task.from_payload({**done, "create_time": 0}), pending[1:])
+    other.add(Task.from_payload({"id": "t", "state": "error", "create_time": 1_000, "update_time": 1_100}), ())
+
+    assert typical.of(Task.from_payload({**done, "action": "generate"})) == tuple(
+        float(100 + n) for n in range(44, 300)
+    )
+    assert typical.of(Task.from_payload({**done, "action": "odd-299"})) == ()
+    assert other.of(None) == (42.0,)
 
 
 def test_a_flow_without_its_reply_raises_a_type_error() -> None:

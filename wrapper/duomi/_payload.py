@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from duomi_api.contract import SCHEMAS
@@ -169,6 +170,15 @@ def shown(payload: object) -> str:
         return json.dumps(payload, ensure_ascii=False, default=str)[:BODY_LIMIT]
     except (RecursionError, ValueError):
         return ""
+
+
+def read_http_date(text: str | None) -> datetime | None:
+    """Read an HTTP date as UTC."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
 
 
 def decode(content: bytes) -> Any:

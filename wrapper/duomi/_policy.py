@@ -1,7 +1,10 @@
 """The settings that decide: how often to ask again, how long to wait, when to give up."""
 
+import math
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -11,14 +14,21 @@ from duomi._errors import ConfigurationError
 
 # The adaptive schedule; tried on the made-up jobs of benchmarks/traces.py.
 QUEUED: Final = 30.0
-YOUNG: Final = 12.0
+YOUNG: Final = 15.0
 YOUNG_UNTIL: Final = 30.0
-SHARE_OF_REST: Final = 0.4
-SHARE_OF_AGE: Final = 0.03
+SHARE_OF_REST: Final = 0.5
 NEAR: Final = 90
 BOUNDS: Final = (3.0, 20.0)
 BOUNDS_NEAR: Final = (3.0, 6.0)
-BOUNDS_BLIND: Final = (4.5, 6.0)
+# Without progress: the mean delay that is aimed at, the bounds of a pause, and what is known before any task ended, as if
+# so many tasks had taken 1 to 30 minutes.
+MEAN_DELAY: Final = 2.85
+BOUNDS_BLIND: Final = (2.0, 30.0)
+PRIOR_MEAN: Final = math.log(330.0)
+PRIOR_SPREAD: Final = 0.85
+PRIOR_COUNT: Final = 2
+NARROWEST: Final = 0.12
+TYPICAL_KEPT: Final = 256
 
 
 def is_seconds(value: object) -> bool:
@@ -71,7 +81,7 @@ class Observation:
     """What one poll of a task showed.
 
     Attributes:
-        at: seconds since the wait began.
+        at: the age of the task in seconds; if the answers do not tell it, seconds since the wait began.
         state: the value of the task's state.
         progress: percent, if the API says.
     """
@@ -101,28 +111,76 @@ class Polling:
     outage: float = attrs.field(default=300.0, validator=_seconds)
     stall: float | None = attrs.field(default=None, validator=_seconds)
 
-    def delay(self, history: Sequence[Observation]) -> float:
-        """Return the seconds until the next poll, from the first poll and the last 7."""
+    def delay(self, history: Sequence[Observation], typical: Sequence[float] = ()) -> float:
+        """Return the seconds until the next poll, from the first poll and the last 7.
+
+        `typical` is how long earlier tasks took, in seconds.
+        """
         if not history:
             return 0.0
-        return adaptive_delay(history) if self.interval is None else self.interval
+        return adaptive_delay(history, tuple(typical)) if self.interval is None else self.interval
 
 
-def adaptive_delay(history: Sequence[Observation]) -> float:
+def adaptive_delay(history: Sequence[Observation], typical: tuple[float, ...] = ()) -> float:
     """Return the seconds until the next poll, from what was seen so far, the last poll included."""
     last = history[-1]
     if last.state == TaskState.PENDING.value:
         return QUEUED
     here = [poll for poll in history if poll.state == last.state]
-    age = last.at - here[0].at
     moves = _moves(here)
     if len(moves) < 2:
-        return YOUNG if age < YOUNG_UNTIL else _within(BOUNDS_BLIND, SHARE_OF_AGE * age)
+        blind = blind_delay(last.at, typical)
+        is_young = last.progress is not None and last.at - here[0].at < YOUNG_UNTIL
+        return min(YOUNG, blind) if is_young else blind
     rest = min(_rest(moves[0], moves[-1]), _rest(moves[-4 if len(moves) > 3 else 0], moves[-1]))
     rest -= last.at - moves[-1].at
     if rest <= 0:
-        return _within(BOUNDS_BLIND, SHARE_OF_AGE * age)
+        return blind_delay(last.at, typical)
     return _within(BOUNDS_NEAR if (last.progress or 0) >= NEAR else BOUNDS, SHARE_OF_REST * rest)
+
+
+def blind_delay(age: float, typical: tuple[float, ...]) -> float:
+    """Return the seconds until the next poll of a task of some age whose progress says nothing.
+
+    For a given mean delay the fewest polls are made at a rate proportional to the square root of the hazard, which is the
+    chance that the task ends in the next second. How long tasks take is taken for lognormal.
+    """
+    ages, polls = _expected_polls(typical)
+    place = bisect_right(ages, age) - 1
+    done = _interpolate(ages, polls, max(place, 0), age)
+    after = bisect_right(polls, done + 1.0) - 1
+    return _within(BOUNDS_BLIND, _interpolate(polls, ages, max(after, 0), done + 1.0) - age)
+
+
+@lru_cache(maxsize=16)
+def _expected_polls(typical: tuple[float, ...]) -> tuple[list[float], list[float]]:
+    """Return ages in seconds, and how many polls the best schedule makes up to each."""
+    logs = [math.log(max(each, 1.0)) for each in typical]
+    count = len(logs) + PRIOR_COUNT
+    mean = (sum(logs) + PRIOR_COUNT * PRIOR_MEAN) / count if len(logs) < 2 * PRIOR_COUNT else sum(logs) / len(logs)
+    spread = sum((each - mean) ** 2 for each in logs) + PRIOR_COUNT * PRIOR_SPREAD**2
+    sigma = max(NARROWEST, math.sqrt(spread / count))
+    places = [(number - 64) / 12.0 for number in range(129)]
+    ages = [math.exp(mean + sigma * place) for place in places]
+    # Square roots of hazard, and the integral of sqrt(density * survival), which scales the rate.
+    rates, scale = [], 0.0
+    for place, age in zip(places, ages, strict=True):
+        density = math.exp(-place * place / 2) / (math.sqrt(2 * math.pi) * sigma * age)
+        survival = max(math.erfc(place / math.sqrt(2)) / 2, 1e-300)
+        rates.append(math.sqrt(density / survival))
+        scale += math.sqrt(density * survival) * sigma * age / 12.0
+    polls = [0.0]
+    for number in range(1, len(ages)):
+        rate = (rates[number - 1] + rates[number]) / 2 * scale / (2 * MEAN_DELAY)
+        polls.append(polls[-1] + rate * (ages[number] - ages[number - 1]))
+    return ages, polls
+
+
+def _interpolate(xs: list[float], ys: list[float], place: int, x: float) -> float:
+    """Return the value at x of the line through the points at `place` and behind it."""
+    place = min(place, len(xs) - 2)
+    slope = (ys[place + 1] - ys[place]) / max(xs[place + 1] - xs[place], 1e-12)
+    return ys[place] + slope * (x - xs[place])
 
 
 def _moves(polls: Sequence[Observation]) -> list[Observation]:

@@ -79,9 +79,12 @@ class Task:
     characters: tuple[Character, ...]
     raw: Mapping[str, Any] = attrs.field(hash=False, repr=False)
     _asked_for: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True, alias="asked_for")
+    _sent_at: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True, alias="sent_at")
 
     @classmethod
-    def from_payload(cls, payload: Mapping[str, Any], *, task_id: str | None = None) -> Self:
+    def from_payload(
+        cls, payload: Mapping[str, Any], *, task_id: str | None = None, _sent_at: str | None = None
+    ) -> Self:
         """Read a decoded answer, or the body of a webhook.
 
         Raises:
@@ -105,6 +108,7 @@ class Task:
             characters=tuple(Character(name) for name in read_column(data.get("characters"), "id", read_identifier)),
             raw=payload,
             asked_for=task_id,
+            sent_at=_sent_at,
         )
 
     @classmethod

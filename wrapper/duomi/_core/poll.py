@@ -7,18 +7,20 @@ a test that feeds it by hand. Celery calls `Poller.step` directly, one poll per 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, Requests, Send, Sleep, TimeLimit
 from duomi._errors import DuomiError
+from duomi._payload import read_http_date
 from duomi._policy import Observation, Polling
 from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
 FINAL_POLL_MARGIN: Final = 0.4
 EMPTY_PAUSES: Final = (1.0, 3.0, 6.0)
 NOT_FOUND_PAUSES: Final = (1.0, 2.0)
+AFTER_PROBLEM: Final = 12.0
 REFUSED_BACKOFF: Final = 0.5
 REFUSED_BACKOFF_MAX: Final = 8.0
 _GRACE: Final = 0.1
@@ -26,6 +28,7 @@ SUSPENDED: Final = 0.5
 _LATE_POLL: Final = 5.0
 _HISTORY_LAST: Final = 7
 _STATE_KEPT: Final = 40
+_DAY: Final = 86_400.0
 
 
 class Emit(NamedTuple):
@@ -42,7 +45,8 @@ class PollState(NamedTuple):
 
     Attributes:
         began: when the wait began.
-        history: the first poll and the last 7, timed from `began`.
+        history: the first poll and the last 7, by the age of the task.
+        age: how old the task was when the wait began, in seconds; 0 if the answers do not tell it, None before the first.
         last_change_at: when state or progress last changed, timed from `began`.
         outage_since: when the first poll of the present outage began, timed from `began`.
         empty_polls: how many polls found the task finished without a result.
@@ -57,6 +61,7 @@ class PollState(NamedTuple):
     empty_polls: int = 0
     refusals: int = 0
     not_found: int = 0
+    age: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -71,12 +76,14 @@ class PollState(NamedTuple):
 
     def with_task(self, at: float, task: Task) -> PollState:
         """Return the state after a poll that succeeded."""
-        observed = Observation(at, task.state.value[:_STATE_KEPT], task.progress)
+        age = _age(task, at) if self.age is None else self.age
+        observed = Observation(at + age, task.state.value[:_STATE_KEPT], task.progress)
         last = self.history[-1] if self.history else None
         changed = last is None or (last.state, last.progress) != (observed.state, observed.progress)
         return self._replace(
             history=(*self.history[:1], *self.history[1:][-_HISTORY_LAST + 1 :], observed),
             last_change_at=at if changed else self.last_change_at,
+            age=age,
             outage_since=None,
             refusals=0,
             not_found=0,
@@ -163,13 +170,18 @@ class Poller(NamedTuple):
             return self._empty(last).error
         return self._timed_out(last, None, had_turn=had_turn).error
 
-    def step(self, state: PollState, poll: Poll, last: Task | None, jitter: float) -> tuple[PollState, Decision]:
-        """Decide what follows one poll; `last` is the last task that was seen before it, `jitter` is 0 to 1."""
+    def step(
+        self, state: PollState, poll: Poll, last: Task | None, jitter: float, typical: Sequence[float] = ()
+    ) -> tuple[PollState, Decision]:
+        """Decide what follows one poll.
+
+        `last` is the last task that was seen before it, `jitter` is 0 to 1, `typical` is how long earlier tasks took.
+        """
         at = poll.ended_at - state.began
         if self.was_suspended(state, poll):
             return state, PollAgain(0.0)
         if isinstance(poll.result, Problem):
-            return self._after_problem(state, poll, poll.result, last, jitter)
+            return self._after_problem(state, poll, poll.result, last, jitter, typical)
         task = poll.result
         state = state.with_task(at, task)
         if task.is_finished:
@@ -184,7 +196,7 @@ class Poller(NamedTuple):
         if stall <= 0:
             text = f"task {self.task_id}: no change of state or progress for {self.polling.stall:g} s ({_brief(task)})"
             return state, Failure(TaskStalledError(f"{text}; {_resume(self.task_id)}", self.task_id, dict(task.raw)))
-        return state, self._again(at, min(self._delay(state, jitter), stall))
+        return state, self._again(at, min(self._delay(state, jitter, typical), stall))
 
     def was_suspended(self, state: PollState, poll: Poll) -> bool:
         """Tell whether the process slept past the deadline during a poll, so that its result is old."""
@@ -194,8 +206,9 @@ class Poller(NamedTuple):
         return began_in_time and poll.ended_at - state.began > self.timeout + SUSPENDED > SUSPENDED
 
     def _after_problem(
-        self, state: PollState, poll: Poll, problem: Problem, last: Task | None, jitter: float
-    ) -> tuple[PollState, Decision]:
+        self, state: PollState, poll: Poll, problem: Problem, last: Task | None, jitter: float,
+        typical: Sequence[float],
+    ) -> tuple[PollState, Decision]:  # fmt: skip
         at = poll.ended_at - state.began
         if problem.is_rate_limit:
             return self._after_rate_limit(state, poll, problem, last, jitter)
@@ -217,14 +230,17 @@ class Poller(NamedTuple):
         if left <= 0:
             return state, Failure(problem.to_exception())
         state = state._replace(outage_since=since, not_found=0, refusals=0)
-        return state, self._again(at, min(max(self._delay(state, jitter), self._asked(problem)), left))
+        delay = self._delay(state, jitter, typical)
+        if self.polling.interval is None:
+            delay = min(delay, AFTER_PROBLEM)
+        return state, self._again(at, min(max(delay, self._asked(problem)), left))
 
     def _after_rate_limit(
         self, state: PollState, poll: Poll, problem: Problem, last: Task | None, jitter: float
     ) -> tuple[PollState, Decision]:
         """Wait until the limit lets a poll through: it is an outage only if no call of the client is answered."""
         at = poll.ended_at - state.began
-        seen_at = state.history[-1].at if state.history else 0.0
+        seen_at = state.history[-1].at - (state.age or 0.0) if state.history else 0.0
         since = max(0.0, seen_at, poll.answered_at - state.began)
         left = since + self.polling.outage - at
         if left <= 0:
@@ -240,9 +256,9 @@ class Poller(NamedTuple):
     def _asked(self, problem: Problem) -> float:
         return min(problem.retry_after or 0.0, self.max_retry_after)
 
-    def _delay(self, state: PollState, jitter: float) -> float:
+    def _delay(self, state: PollState, jitter: float, typical: Sequence[float]) -> float:
         # Without any observation it is as if the task had just begun.
-        delay = self.polling.delay(state.history or (Observation(0.0, "", None),))
+        delay = self.polling.delay(state.history or (Observation(0.0, "", None),), typical)
         return delay if self.polling.interval is not None else delay * (0.9 + 0.2 * jitter)
 
     def _again(self, at: float, delay: float) -> PollAgain:
@@ -267,6 +283,15 @@ class Poller(NamedTuple):
         return Failure(error)
 
 
+def _age(task: Task, at: float) -> float:
+    """Return how old a task was when its wait began: by the server's clock alone, and only if that makes sense."""
+    sent_at = read_http_date(task._sent_at)
+    if sent_at is None or task.created_at is None:
+        return 0.0
+    age = (sent_at - task.created_at).total_seconds()
+    return max(0.0, age - at) if 0.0 <= age <= _DAY else 0.0
+
+
 def watch_flow(poller: Poller, requests: Requests) -> WatchFlow:
     """Poll a task until it is finished, and emit each change; a task that failed is emitted, not raised."""
     runtime = requests.runtime
@@ -277,13 +302,15 @@ def watch_flow(poller: Poller, requests: Requests) -> WatchFlow:
         started_at = runtime.clock()
         result = yield from requests.poll(poller.task_id, poller.time_limit(state, started_at))
         poll = Poll(started_at, runtime.clock(), result, requests.rate.answered_at)
-        state, decision = poller.step(state, poll, last, runtime.jitter())
+        typical = requests.typical.of(result if isinstance(result, Task) else last)
+        state, decision = poller.step(state, poll, last, runtime.jitter(), typical)
         if isinstance(result, Task):
             last = result
             if not result.is_finished and (emitted is None or is_changed(result, emitted)):
                 emitted = result
                 yield Emit(result)
         if isinstance(decision, Task):
+            requests.typical.add(decision, state.history)
             yield Emit(decision)
             return
         if isinstance(decision, Failure):

@@ -7,7 +7,6 @@ import math
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import httpx
@@ -21,7 +20,15 @@ from duomi._errors import (
     DuomiError,
     status_error_type,
 )
-from duomi._payload import DOCUMENTED_STATES, decode, find_task, refusal_code, vendor_message, whole_number
+from duomi._payload import (
+    DOCUMENTED_STATES,
+    decode,
+    find_task,
+    read_http_date,
+    refusal_code,
+    vendor_message,
+    whole_number,
+)
 from duomi._task import Task
 
 T = TypeVar("T")
@@ -195,7 +202,7 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
         if reply.status != 200 or find_task(payload) is None:
             code = refusal_code(payload)
             return parser.of_body(reply, "not a task") if code is None else parser.of_status(reply, payload, code)
-        task = Task.from_payload(payload, task_id=task_id)
+        task = Task.from_payload(payload, task_id=task_id, _sent_at=reply.headers.get("date"))
         log_deviations(task, parser.redact)
         if strict and task.deviations:
             return parser.of_body(reply, f"deviates from the contract: {task.deviations[0]}", transient=False)
@@ -243,16 +250,8 @@ def retry_after(value: str | None, sent_at: str | None = None) -> float | None:
     if text.replace(".", "", 1).isdigit() and text.isascii():
         seconds = float(text)
         return seconds if seconds < math.inf else None
-    until = _http_date(text)
-    return None if until is None else max(0.0, (until - (_http_date(sent_at) or datetime.now(UTC))).total_seconds())
-
-
-def _http_date(text: str | None) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text or "")
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, IndexError, TypeError, OverflowError):
-        return None
+    until = read_http_date(text)
+    return None if until is None else max(0.0, (until - (read_http_date(sent_at) or datetime.now(UTC))).total_seconds())
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

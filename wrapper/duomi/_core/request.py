@@ -15,6 +15,7 @@ from duomi_api.api.videos import get_video_task
 from duomi._config import Settings
 from duomi._core.rate import End, Rate
 from duomi._core.reply import Problem, Read, Reply, ReplyParser, read_response, read_task
+from duomi._core.typical import Typical
 from duomi._errors import ConfigurationError, RateLimitError
 from duomi._policy import Retry
 from duomi._task import Task
@@ -185,8 +186,11 @@ def _wait_for_turn(parser: ReplyParser, call: Call) -> Generator[Sleep, Answer, 
 class Requests:
     """Makes the flows of a client's calls."""
 
-    def __init__(self, settings: Settings, headers: httpx.Headers, runtime: Runtime, rate: Rate) -> None:
+    def __init__(
+        self, settings: Settings, headers: httpx.Headers, runtime: Runtime, rate: Rate, typical: Typical | None = None
+    ) -> None:
         self._settings = settings
+        self.typical = Typical() if typical is None else typical
         self.runtime = runtime
         self.rate = rate
         self.headers = headers
@@ -195,8 +199,8 @@ class Requests:
         self._other_ids: dict[str, str] = {}
 
     def with_settings(self, settings: Settings) -> Requests:
-        """Return the same with other settings, under the same rate."""
-        return Requests(settings, self.headers, self.runtime, self.rate)
+        """Return the same with other settings, under the same rate and with the same experience."""
+        return Requests(settings, self.headers, self.runtime, self.rate, self.typical)
 
     def get_task(self, task_id: str) -> RequestFlow[Task]:
         """Return the flow of one question for a task."""

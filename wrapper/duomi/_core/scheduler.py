@@ -145,7 +145,8 @@ class Scheduler:
         poll = Poll(job.started_at, self._runtime.clock(), result, self._requests.rate.answered_at)
         if job.poller.was_suspended(job.state, poll):
             self._resumed_at = poll.ended_at
-        job.state, decision = job.poller.step(job.state, poll, job.last, self._runtime.jitter())
+        typical = self._requests.typical.of(result if isinstance(result, Task) else job.last)
+        job.state, decision = job.poller.step(job.state, poll, job.last, self._runtime.jitter(), typical)
         if isinstance(result, Task):
             if job.last is None or is_changed(result, job.last):
                 job.changed = result
@@ -159,6 +160,7 @@ class Scheduler:
             if isinstance(error, AuthenticationError):
                 self._refusal = error
         else:
+            self._requests.typical.add(decision, job.state.history)
             try:
                 raise_if_failed(decision)
             except DuomiError as failed:

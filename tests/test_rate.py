@@ -1,0 +1,263 @@
+"""All calls of a client stay under the server's limit, whether it is known or not."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import anyio
+import pytest
+from duomi import AsyncDuomi, ConfigurationError, Duomi, Polling, RateLimitError, Retry
+from duomi._core.rate import Rate
+from faults import Exchange, FaultServer, answer
+from harness import KEY, TABLE_KINDS, payload
+
+KINDS = TABLE_KINDS
+QUICK = Polling(interval=0.05, timeout=60.0)
+
+
+class Limited:
+    """Answers so many requests a second, with so many at once, and refuses the others."""
+
+    def __init__(self, rate: float, burst: int, status: int = 429, **headers: Any) -> None:
+        self.rate = rate
+        self.burst = burst
+        self.refusal = answer(status, {}, **headers)
+        self.tokens = float(burst)
+        self.at = 0.0
+        self.requests: list[float] = []
+        self.refused = 0
+        self.polls: dict[str, int] = {}
+
+    async def __call__(self, exchange: Exchange) -> bool:
+        now = time.monotonic()
+        self.requests.append(now)
+        self.tokens = min(self.burst, self.tokens + self.rate * (now - (self.at or now)))
+        self.at = now
+        if self.tokens < 1:
+            self.refused += 1
+            await self.refusal(exchange)
+            return True
+        self.tokens -= 1
+        task_id = exchange.path.rpartition("/")[2]
+        polls = self.polls[task_id] = self.polls.get(task_id, 0) + 1
+        body = payload("succeeded" if polls > 2 else "running") | {"id": task_id}
+        await answer(200, body)(exchange)
+        return True
+
+
+def by_batch(url: str, ids: list[str]) -> list[Any]:
+    with Duomi(KEY, base_url=url, polling=QUICK) as client:
+        return [outcome.error for outcome in client.as_completed(ids)]
+
+
+def by_async_batch(url: str, ids: list[str]) -> list[Any]:
+    async def main() -> list[Any]:
+        async with AsyncDuomi(KEY, base_url=url, polling=QUICK) as client:
+            return [outcome.error async for outcome in client.as_completed(ids)]
+
+    return asyncio.run(main())
+
+
+def by_threads(url: str, ids: list[str]) -> list[Any]:
+    """Wait for all of them in 16 threads that share a client and a copy of it."""
+    errors: list[Any] = []
+    left = iter(ids)
+    with Duomi(KEY, base_url=url, polling=QUICK) as client:
+        copy = client.with_options(timeout=20.0)
+
+        def work(own: Duomi) -> None:
+            for task_id in left:
+                try:
+                    own.wait(task_id)
+                    errors.append(None)
+                except Exception as error:
+                    errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(client if n % 2 else copy,)) for n in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    return errors
+
+
+@pytest.mark.parametrize("wait", [by_batch, by_async_batch, by_threads])
+@pytest.mark.parametrize(
+    "refusal",
+    [{}, *(pytest.param(each, marks=pytest.mark.slow) for each in ({"retry_after": "0"}, {"status": 503}))],
+    ids=str,
+)
+def test_no_wait_is_lost_to_a_rate_limit(wait: Callable[[str, list[str]], list[Any]], refusal: dict[str, Any]) -> None:
+    """Every task under a rate limit is waited for, and few requests are refused."""
+    limited = Limited(100.0, 10, **refusal)
+
+    with FaultServer([limited]) as server:
+        errors = wait(server.url, [str(n) for n in range(60)])
+
+    assert errors == [None] * 60
+    assert limited.refused <= 0.5 * len(limited.requests)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_max_rate_holds_for_all_calls_of_a_client(kind: str) -> None:
+    """Neither single calls nor many tasks, nor a copy with other settings, start more requests than `max_rate`."""
+    limited = Limited(1e9, 1_000)
+
+    async def main(url: str) -> None:
+        async with AsyncDuomi(KEY, base_url=url, max_rate=50.0, polling=QUICK) as client:
+            copy = client.with_options(strict=False)
+            async with anyio.create_task_group() as group:
+                for number in range(10):
+                    group.start_soon((client if number % 2 else copy).get_task, str(number))
+                async for outcome in client.as_completed([f"t{n}" for n in range(10)]):
+                    assert outcome.error is None
+
+    with FaultServer([limited]) as server:
+        if kind == "sync":
+            with Duomi(KEY, base_url=server.url, max_rate=50.0, polling=QUICK) as client:
+                copy = client.with_options(strict=False)
+                calls = [
+                    threading.Thread(target=(client if n % 2 else copy).get_task, args=(str(n),)) for n in range(10)
+                ]
+                for call in calls:
+                    call.start()
+                assert [o.error for o in client.as_completed([f"t{n}" for n in range(10)])] == [None] * 10
+                for call in calls:
+                    call.join()
+        else:
+            anyio.run(main, server.url, backend=kind)
+
+    assert len(limited.requests) == 40
+    assert limited.requests[-1] - limited.requests[0] >= 39 / 50 * 0.98
+
+
+@pytest.mark.parametrize("max_rate", [0, -1, math.nan, math.inf, "5", True])
+def test_an_invalid_max_rate_is_rejected(max_rate: Any) -> None:
+    """A rate that is not a number above 0 is a setting that cannot be used."""
+    with pytest.raises(ConfigurationError, match="max_rate"):
+        Duomi(KEY, max_rate=max_rate)
+
+
+@pytest.mark.parametrize("name", ["timeout", "retry", "polling", "strict"])
+def test_with_options_rejects_none(name: str) -> None:
+    """An argument that is left out keeps its value, and None is no value."""
+    with Duomi(KEY) as client, pytest.raises(ConfigurationError, match=name):
+        client.with_options(**{name: None})  # type: ignore[arg-type]
+
+
+def test_a_copy_shares_the_connections_and_closes_nothing() -> None:
+    """A copy works on the lanes of its original, and closing it leaves the original open."""
+    limited = Limited(1e9, 1_000)
+    with FaultServer([limited]) as server, Duomi(KEY, base_url=server.url) as client:
+        client.get_task("a")
+        with client.with_options(retry=Retry(attempts=1)) as copy:
+            copy.get_task("a")
+        client.get_task("b")
+        client.close()
+        with pytest.raises(ConfigurationError, match="closed"):
+            copy.get_task("a")
+
+    assert server.connections == 1
+
+
+def test_too_many_tasks_for_max_rate_are_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    """If the tasks cannot all be polled once, a WARNING says so, and a task without a turn says so, too."""
+    limited = Limited(1e9, 1_000)
+    with FaultServer([limited]) as server, Duomi(KEY, base_url=server.url, max_rate=2.0) as client:
+        outcomes = list(client.as_completed([str(n) for n in range(9)], timeout=1.0))
+
+    assert "9 tasks cannot all be polled: max_rate 2/s allows 2 polls in 1 s" in caplog.text
+    assert sum("max_rate 2/s allows 2 polls in 1 s" in str(outcome.error) for outcome in outcomes) >= 6
+
+
+def test_a_call_that_would_queue_for_too_long_is_not_sent() -> None:
+    """`get_task` raises at once if its turn comes later than `max_retry_after`."""
+    limited = Limited(1e9, 1_000)
+    with (
+        FaultServer([limited]) as server,
+        Duomi(KEY, base_url=server.url, max_rate=0.01, retry=Retry(max_retry_after=5.0)) as client,
+    ):
+        client.get_task("a")
+        with pytest.raises(RateLimitError, match="not sent"):
+            client.get_task("a")
+
+    assert len(limited.requests) == 1
+
+
+def test_the_rate_law_needs_no_lock_before_the_first_refusal() -> None:
+    """A client that was never refused pays nothing for its rate."""
+    locked: list[int] = []
+
+    class Lock(nullcontext[None]):
+        def __enter__(self) -> None:
+            locked.append(1)
+
+    rate = Rate(math.inf, Lock)
+    for number in range(100):
+        assert rate.delay(float(number)) == 0.0
+        rate.end(rate.start(float(number)), number + 0.5, "answered")
+
+    assert locked == []
+    assert rate.answered_at == 99.5
+
+
+def test_one_flood_of_refusals_is_one_lesson() -> None:
+    """Refusals of requests that left before a cut prolong the pause at most, and do not cut again."""
+    rate = Rate(math.inf, nullcontext)
+    tickets = [rate.start(0.0) for _ in range(64)]
+    for number, ticket in enumerate(tickets):
+        rate.end(ticket, 0.1, "answered" if number < 10 else "refused")
+
+    assert rate.delay(0.1) == pytest.approx(0.5)
+    probe = rate.start(0.6)
+    assert rate.delay(0.6) > 0
+    rate.end(probe, 0.7, "answered")
+    assert 0.9 * 0.95 * 11 <= 1 / (rate.delay(rate_start(rate, 0.7)) or 1) <= 12
+
+
+def rate_start(rate: Rate, now: float) -> float:
+    """Start a request at its turn, and return when that was."""
+    now += rate.delay(now)
+    rate.start(now)
+    return now
+
+
+def test_the_pause_doubles_while_probes_are_refused() -> None:
+    """A server that refuses everything is asked less and less often."""
+    rate, now, pauses = Rate(math.inf, nullcontext), 0.0, list[float]()
+    for _ in range(12):
+        rate.end(rate.start(now), now, "refused")
+        pauses.append(rate.delay(now))
+        now += pauses[-1]
+
+    assert pauses[2:] == pytest.approx([0.5, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 5.0])
+
+
+def test_a_lost_probe_lets_another_one_start() -> None:
+    """A probe that is cancelled or times out does not block the client."""
+    rate = Rate(math.inf, nullcontext)
+    for ticket in [rate.start(0.0) for _ in range(5)]:
+        rate.end(ticket, 0.1, "refused")
+    probe = rate.start(1.0)
+    assert rate.delay(1.0) > 0
+
+    rate.end(probe, 1.5, "lost")
+
+    assert rate.delay(1.5 + rate.delay(1.5)) == 0.0
+
+
+def test_calls_take_their_turns_in_the_order_of_arrival() -> None:
+    """Whoever came first waits for the shortest time, and polls of many tasks come last."""
+    rate = Rate(1.0, nullcontext)
+    rate.start(0.0)
+    first, second = rate.join(), rate.join()
+
+    assert 0 < rate.delay(0.0, first) < rate.delay(0.0, second) < rate.delay(0.0)
+    rate.leave()
+    assert rate.delay(0.0, second) == rate.delay(0.0, None) - 0.5
