@@ -14,6 +14,7 @@ PROGRAMS = {
     "overhead.py": (),
     "many.py": ("--plot", "many.svg"),
     "polling.py": ("--plot", "polling.svg"),
+    "rate.py": ("--plot", "rate.svg"),
     "imports.py": (),
 }
 PACKAGES = ("duomi", "httpx", "httpcore", "anyio", "attrs", "openai", "runwayml")

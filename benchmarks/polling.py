@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from duomi import Observation, Polling
@@ -16,9 +18,9 @@ SEEDS = (11, 12, 13)
 COUNT = 3_000
 
 
-def adaptive(seen: Sequence[Observation], jitter: random.Random) -> float:
+def adaptive(history: Sequence[Observation], jitter: random.Random, typical: Sequence[float] = ()) -> float:
     """Wait as duomi does by default, its jitter included."""
-    return Polling().delay(seen) * (0.9 + 0.2 * jitter.random())
+    return Polling().delay(history, typical) * (0.9 + 0.2 * jitter.random())
 
 
 POLLERS: dict[str, Delay] = {
@@ -74,6 +76,29 @@ def tallies() -> dict[str, dict[str, Tally]]:
     return found
 
 
+def product(lengths: Sequence[float], *, learn: bool) -> float:
+    """Return requests times mean delay of jobs without progress, over the same product of a 5 s poller."""
+    ours, fixed, typical = Tally(), Tally(), deque[float](maxlen=256)
+    for number, length in enumerate(lengths):
+        trace = Trace("absent", 0.0, length)
+        known = tuple(typical) if learn else ()
+        ours.add(*run(partial(adaptive, typical=known), trace, random.Random(number)))
+        fixed.add(*run(lambda _seen, _jitter: 5.0, trace, random.Random(number)))
+        typical.append(length)
+    return ours.polls * ours.mean / (fixed.polls * fixed.mean)
+
+
+def blind() -> list[list[object]]:
+    """Return a row for each kind of batch of jobs without progress."""
+    rows: list[list[object]] = []
+    for name, count, spread in (("mixed lengths, sigma 0.65", 2_000, 0.65), ("one kind, sigma 0.3", 500, 0.3)):
+        for median in (150.0, 400.0, 900.0):
+            jitter = random.Random(int(median))
+            lengths = [median * jitter.lognormvariate(0, spread) for _ in range(count)]
+            rows.append([f"{name}, median {median:g} s", product(lengths, learn=False), product(lengths, learn=True)])
+    return rows
+
+
 def _plot(found: dict[str, dict[str, Tally]], path: Path) -> None:
     import matplotlib as mpl
 
@@ -103,6 +128,8 @@ def main() -> None:
     print("\nThe default schedule, by kind of job:\n")
     print(table(["kind", "requests, relative to every 5 s", "mean delay, s", "every 5 s: mean delay, s", "worst delay, s"],
                 [[kind, ours[kind].polls / base[kind].polls, ours[kind].mean, base[kind].mean, max(ours[kind].late)] for kind in KINDS]))  # fmt: skip
+    print("\nJobs without progress, requests times mean delay over the same product of a 5 s poller:\n")
+    print(table(["jobs", "knowing nothing", "`typical` learnt as they end"], blind()))
     against = ours["all"].polls / base["all"].polls
     against_other = ours["all"].polls / other["all"].polls
     print()

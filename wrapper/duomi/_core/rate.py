@@ -21,7 +21,7 @@ SLOWEST: Final = 1.0
 # How the pace rises: by so much a second from the start, the longer the faster, and steeply after a deep cut.
 RISE: Final = 0.5
 QUICKER: Final = 0.01
-STEEP: Final = 0.3
+STEEP: Final = 0.5
 STEEP_LASTS: Final = 20.0
 DEEP: Final = 0.7
 # After a pause that the server asked for, the pace does not rise for so many times as long.

@@ -1,0 +1,230 @@
+"""How the client finds an unknown rate limit: a simulation of its law against several kinds of limits."""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import math
+import random
+import statistics
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import attrs
+from duomi._core.rate import Rate
+from figures import table
+
+
+class Bucket:
+    """Lets `rate(now)` requests a second through, and up to `burst` at once."""
+
+    def __init__(self, rate: Callable[[float], float], burst: float) -> None:
+        self._rate, self._burst, self._tokens, self._at = rate, burst, burst, 0.0
+
+    def lets_through(self, now: float, _in_flight: int) -> bool:
+        """Take a token, if there is one."""
+        self._tokens = min(self._burst, self._tokens + self._rate(now) * (now - self._at))
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def seconds_for(self, count: int) -> float:
+        """Return how long so many requests take at least."""
+        now, passed = 0.0, self._burst
+        while passed < count:
+            passed += self._rate(now) * 0.01
+            now += 0.01
+        return now
+
+
+class Window:
+    """Lets so many requests through in each window of `seconds`; refused ones count, too."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self._count, self._seconds, self._window, self._used = count, seconds, -1, 0
+
+    def lets_through(self, now: float, _in_flight: int) -> bool:
+        """Count a request."""
+        window = int(now / self._seconds)
+        if window != self._window:
+            self._window, self._used = window, 0
+        self._used += 1
+        return self._used <= self._count
+
+    def seconds_for(self, count: int) -> float:
+        """Return how long so many requests take at least."""
+        return (count - 1) // self._count * self._seconds
+
+
+class InFlight:
+    """Lets so many requests through at once."""
+
+    def __init__(self, count: int, latency: float) -> None:
+        self._count, self._latency = count, latency
+
+    def lets_through(self, _now: float, in_flight: int) -> bool:
+        """Look at how many are under way."""
+        return in_flight < self._count
+
+    def seconds_for(self, count: int) -> float:
+        """Return how long so many requests take at least."""
+        return count * self._latency / self._count
+
+
+class Refusing:
+    """Refuses a share of the requests at random."""
+
+    def __init__(self, share: float) -> None:
+        self._share, self._random = share, random.Random(7)
+
+    def lets_through(self, _now: float, _in_flight: int) -> bool:
+        """Draw."""
+        return self._random.random() >= self._share
+
+    def seconds_for(self, _count: int) -> float:
+        """Return 0: it has no limit."""
+        return 0.0
+
+
+LATENCY = 0.05
+SERVERS: dict[str, Callable[[], Any]] = {
+    "token bucket, 20/s, burst 10": lambda: Bucket(lambda _: 20.0, 10.0),
+    "leaky bucket, 20/s, no burst": lambda: Bucket(lambda _: 20.0, 1.0),
+    "fixed window, 60 per 10 s": lambda: Window(60, 10.0),
+    "5 in flight": lambda: InFlight(5, 3 * LATENCY),
+    "changing, 20, 5, 20/s": lambda: Bucket(lambda now: 5.0 if 20 <= now < 40 else 20.0, 10.0),
+    "2 % of 503 at random": lambda: Refusing(0.02),
+    "no limit": lambda: Refusing(0.0),
+}
+# Tasks, polls of each, and seconds between two polls of a task.
+LOADS = ((240, 3, 5.0), (700, 1, 1.0), (120, 6, 2.0))
+# Retry-After in seconds, and whether the refusal is a 429.
+ANSWERS = ((None, True), (1.0, True), (0.0, True), (None, False))
+
+
+@attrs.define
+class Run:
+    """What one simulated run brought: each request's time and whether it was refused, and when the last task ended."""
+
+    requests: list[tuple[float, bool]] = attrs.field(factory=list)
+    ended_at: float = 0.0
+
+    @property
+    def refused(self) -> float:
+        """Refusals over requests."""
+        return sum(refused for _, refused in self.requests) / len(self.requests)
+
+
+def simulate(
+    server: Any, rate: Rate, load: tuple[int, int, float], retry_after: float | None, *, is_sure: bool, workers: int
+) -> Run:
+    """Poll all tasks on a clock of its own; `workers` are under way at most."""
+    tasks, polls, interval = load
+    random_ = random.Random(tasks)
+    run, in_flight, passed, now, number = Run(), 0, 0, 0.0, 0
+    due = [(0.0, task, polls) for task in range(tasks)]
+    events: list[tuple[float, int, str, tuple[Any, ...]]] = []
+    wakes = math.inf
+
+    def at(moment: float, what: str, *more: Any) -> None:
+        nonlocal number
+        number += 1
+        heapq.heappush(events, (moment, number, what, more))
+
+    def start() -> None:
+        nonlocal in_flight, wakes
+        while due and in_flight < workers:
+            moment = max(due[0][0], now + rate.delay(now))
+            if moment > now + 1e-9:
+                if moment < wakes:
+                    wakes = moment
+                    at(moment, "wake", moment)
+                return
+            _, task, left = heapq.heappop(due)
+            in_flight += 1
+            latency = LATENCY * random_.lognormvariate(0, 0.3) * (4 if isinstance(server, InFlight) else 1)
+            at(now + 0.3 * latency, "arrive", rate.start(now), task, left, latency)
+
+    start()
+    while events:
+        now, _, what, more = heapq.heappop(events)
+        if what == "wake":
+            if more[0] == wakes:
+                wakes = math.inf
+                start()
+        elif what == "arrive":
+            ticket, task, left, latency = more
+            passes = server.lets_through(now, passed)
+            passed += passes
+            run.requests.append((now, not passes))
+            at(now + (0.7 if passes else 0.2) * latency, "end", ticket, task, left, passes)
+        else:
+            ticket, task, left, passes = more
+            in_flight -= 1
+            passed -= passes
+            if passes:
+                rate.end(ticket, now, "answered")
+                run.ended_at = now
+                if left > 1:
+                    heapq.heappush(due, (now + interval, task, left - 1))
+            else:
+                rate.end(ticket, now, "refused" if is_sure else "unavailable", retry_after)
+                heapq.heappush(due, (now, task, left))
+            start()
+    return run
+
+
+def _rate() -> Rate:
+    return Rate(math.inf, nullcontext)
+
+
+def _plot(path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "duomi"
+    import matplotlib.pyplot as plt
+
+    server = SERVERS["changing, 20, 5, 20/s"]()
+    run = simulate(server, _rate(), (400, 3, 5.0), None, is_sure=True, workers=64)
+    seconds = range(int(run.ended_at) + 1)
+    figure, axes = plt.subplots(figsize=(8, 3.5), layout="constrained")
+    for refused, name in ((False, "answered"), (True, "refused")):
+        counts = [sum(int(at) == second and each == refused for at, each in run.requests) for second in seconds]
+        axes.step(seconds, counts, where="post", label=name)
+    axes.step(seconds, [5 if 20 <= second < 40 else 20 for second in seconds], "k--", where="post", label="limit")
+    axes.set(ylim=(0, 40), xlabel="seconds", ylabel="requests per second")
+    axes.legend()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plot", type=Path, metavar="SVG")
+    given = parser.parse_args()
+    rows: list[list[object]] = []
+    for name, make in SERVERS.items():
+        refused, times = [], []
+        for load, workers in itertools.product(LOADS, (64, 40)):
+            free = simulate(Refusing(0.0), _rate(), load, None, is_sure=True, workers=workers).ended_at
+            for retry_after, is_sure in ANSWERS:
+                if name.startswith("2 %") and is_sure:
+                    continue
+                run = simulate(make(), _rate(), load, retry_after, is_sure=is_sure, workers=workers)
+                refused.append(run.refused)
+                times.append(run.ended_at / max(make().seconds_for(load[0] * load[1]), free))
+        rows.append([name, statistics.mean(refused), max(refused), statistics.median(times), max(times)])
+    print(f"{len(LOADS)} loads, with and without Retry-After, 429 and 503; simulated time:\n")
+    print(table(["limit", "refusals over requests", "most", "time over what the limit needs", "most"], rows))
+    if given.plot:
+        _plot(given.plot)
+
+
+if __name__ == "__main__":
+    main()
