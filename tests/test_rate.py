@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import anyio
+import httpx
 import pytest
-from duomi import AsyncDuomi, ConfigurationError, Duomi, Polling, RateLimitError, Retry
+from duomi import AsyncDuomi, ConfigurationError, Duomi, Outcome, Polling, RateLimitError, Retry
+from duomi._core.poll import Poller
 from duomi._core.rate import Rate
+from duomi._core.reply import Reply
+from duomi._core.scheduler import Job, Scheduler
 from faults import Exchange, FaultServer, answer
-from harness import KEY, TABLE_KINDS, payload
+from harness import KEY, TABLE_KINDS, payload, requests_on
 
 KINDS = TABLE_KINDS
 QUICK = Polling(interval=0.05, timeout=60.0)
@@ -261,3 +267,62 @@ def test_calls_take_their_turns_in_the_order_of_arrival() -> None:
     assert 0 < rate.delay(0.0, first) < rate.delay(0.0, second) < rate.delay(0.0)
     rate.leave()
     assert rate.delay(0.0, second) == rate.delay(0.0, None) - 0.5
+
+
+def simulate(count: int, polls: int, per_second: float, outage: float) -> tuple[list[Outcome], float]:
+    """Wait for many tasks on a clock of its own, against a server that lets so many requests a second through."""
+    now, tokens, asked, outcomes = 0.0, 10.0, dict[str, int](), list[Outcome]()
+    requests = requests_on(lambda: now, Retry())
+    polling = Polling(timeout=100_000.0, outage=outage)
+    pollers = [Poller(str(n), polling, 100_000.0, 60.0) for n in range(count)]
+    scheduler = Scheduler(pollers, requests, 64)
+    under_way: deque[tuple[float, Job]] = deque()
+    while (found := scheduler.pop()) is not None:
+        if isinstance(found, Job):
+            under_way.append((now + 0.05, found))
+            continue
+        if isinstance(found, Outcome):
+            outcomes.append(found)
+            continue
+        until = min(now + found, under_way[0][0] if under_way else math.inf)
+        tokens, now = min(10.0, tokens + per_second * (until - now)), until
+        if under_way and under_way[0][0] <= now:
+            _, job = under_way.popleft()
+            reply = Reply(429, httpx.Headers(), b"{}")
+            if tokens >= 1:
+                tokens -= 1
+                asked[job.task_id] = asked.get(job.task_id, 0) + 1
+                body = payload("succeeded" if asked[job.task_id] >= polls else "running") | {"id": job.task_id}
+                reply = Reply(200, httpx.Headers(), json.dumps(body).encode())
+            ended = scheduler.advance(job, reply)
+            if isinstance(ended, Outcome):
+                outcomes.append(ended)
+    return outcomes, now
+
+
+@pytest.mark.parametrize(("count", "polls"), [(500, 3), pytest.param(10_000, 2, marks=pytest.mark.slow)])
+def test_a_large_batch_loses_no_wait_to_a_low_limit(count: int, polls: int) -> None:
+    """Many times more tasks than the limit lets through in `outage` seconds all end, in little more than it takes."""
+    outcomes, seconds = simulate(count, polls, 10.0, outage=30.0)
+
+    assert len(outcomes) == count
+    assert {outcome.error for outcome in outcomes} == {None}
+    assert seconds < 1.5 * count * polls / 10.0
+
+
+def test_last_polls_are_spread_before_the_deadline() -> None:
+    """Under `max_rate` each task is polled once more in the time before the deadline, not all of them at once."""
+    now, polled = 0.0, dict[str, list[float]]()
+    requests = requests_on(lambda: now, Retry(), max_rate=1.0)
+    polling = Polling(interval=500.0, timeout=1_000.0)
+    scheduler = Scheduler([Poller(str(n), polling, 1_000.0, 60.0) for n in range(50)], requests, 64)
+    while (found := scheduler.pop()) is not None:
+        if isinstance(found, Job):
+            polled.setdefault(found.task_id, []).append(now)
+            body = payload("running") | {"id": found.task_id}
+            scheduler.advance(found, Reply(200, httpx.Headers(), json.dumps(body).encode()))
+        elif isinstance(found, float):
+            now += found
+
+    assert len(polled) == 50
+    assert all(times[-1] > 940.0 for times in polled.values())

@@ -32,7 +32,7 @@ _DAY: Final = 86_400.0
 
 
 class Emit(NamedTuple):
-    """The effect of handing a task to whoever watches."""
+    """The effect of handing a task to the caller who watches it."""
 
     task: Task
 

@@ -28,7 +28,7 @@ DEEP: Final = 0.7
 HOLD: Final = 10.0
 # Back-off while refusals go on, in seconds.
 BACKOFF: Final = (0.5, 0.5, 1.0, 2.0, 4.0, 5.0)
-# So many refusals among the last 20 answers are a limit, and not bad luck; the larger number counts for a server that
+# So many refusals among the last 20 answers are a limit, and not chance; the larger number counts for a server that
 # only says that it is unavailable, until it is known to limit the rate.
 REFUSALS: Final = 3
 FAILURES: Final = 5
@@ -110,8 +110,8 @@ class Rate:
     def delay(self, now: float, place: int | None = None) -> float:
         """Return the seconds until the request of a call may start; 0 if it may start now.
 
-        Whoever is not the first waits for half of the time that it would take now, and asks again. Without a place it
-        is the turn of whoever waits already.
+        A call that is not the first waits for half of the time that its turn would take now, and asks again. Without a
+        place all calls in the queue come first.
         """
         if self.is_free:
             return 0.0
@@ -121,7 +121,7 @@ class Rate:
                 delay = max(delay, 0.02)
             ahead = self.waiting if place is None else place - self._left - 1
             if ahead > 0:
-                delay = max(delay, 0.0) + max(0.01, 0.5 * ahead / self._pace_at(now))
+                delay = max(delay, 0.0) + max(0.01, 0.5 * ahead / self.pace_at(now))
             return max(delay, 0.0)
 
     def start(self, now: float) -> Ticket:
@@ -211,7 +211,8 @@ class Rate:
         self._cut_at = now
         self._next_at += 1.0 / self._pace
 
-    def _pace_at(self, now: float) -> float:
+    def pace_at(self, now: float) -> float:
+        """Return how many requests a second may start; `math.inf` if nothing limits them."""
         return min(self._learnt_pace_at(now), self.max_rate)
 
     def _learnt_pace_at(self, now: float) -> float:

@@ -24,6 +24,7 @@ class Job:
     """One task that is waited for.
 
     Attributes:
+        number: its place among the tasks.
         poller: decides about its wait.
         state: what the wait remembers.
         last: the last task that was seen.
@@ -33,6 +34,7 @@ class Job:
         effect: what the poll is to send.
     """
 
+    number: int
     poller: Poller
     state: PollState
     last: Task | None = None
@@ -66,7 +68,7 @@ class Scheduler:
         self._runtime = requests.runtime
         began = self._runtime.clock()
         state = PollState(began)
-        self._heap: list[tuple[float, int, Job]] = [(began, n, Job(each, state)) for n, each in enumerate(pollers)]
+        self._heap: list[tuple[float, int, Job]] = [(began, n, Job(n, each, state)) for n, each in enumerate(pollers)]
         self._pushed = len(pollers)
         self._ends_at = began + (pollers[0].timeout if pollers else 0.0)
         self._expected_by = math.inf
@@ -169,4 +171,10 @@ class Scheduler:
 
     def _push(self, job: Job, seconds: float) -> None:
         self._pushed += 1
-        heapq.heappush(self._heap, (self._runtime.clock() + seconds, self._pushed, job))
+        now = self._runtime.clock()
+        due = now + seconds
+        # Under a limited rate the last polls cannot all be made just before the deadline.
+        spread_to = job.state.began + job.poller.last_poll_at - job.number / self._requests.rate.pace_at(now)
+        if now < spread_to < due:
+            due = spread_to
+        heapq.heappush(self._heap, (due, self._pushed, job))
