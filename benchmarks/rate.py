@@ -1,19 +1,30 @@
-"""How the client finds an unknown rate limit: a simulation of its law against several kinds of limits."""
+"""How the client finds an unknown rate limit: its law simulated against several kinds of limits, and with a real server.
+
+`python rate.py --real` asks a server on loopback: 240 tasks of 3 polls, in each way of waiting, which takes minutes.
+"""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import heapq
 import itertools
+import json
 import math
 import random
 import statistics
-from collections.abc import Callable
-from contextlib import nullcontext
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import attrs
+from duomi import AsyncDuomi, Duomi, Polling
 from duomi._core.rate import Rate
 from figures import table
 
@@ -179,6 +190,81 @@ def simulate(
     return run
 
 
+class _Server:
+    """A server on loopback with a limit, in a thread of its own."""
+
+    def __init__(self, limit: Any, headers: str, status: int) -> None:
+        self._limit, self._began = limit, time.monotonic()
+        self._refusal = f"HTTP/1.1 {status} No\r\n{headers}content-length: 2\r\n\r\n{{}}".encode()
+        self._polls: dict[bytes, int] = {}
+        self.requests = self.refused = 0
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.requests += 1
+                if not self._limit.lets_through(time.monotonic() - self._began, 0):
+                    self.refused += 1
+                    writer.write(self._refusal)
+                    continue
+                task_id = head.split(b" ", 2)[1].rpartition(b"/")[2]
+                polls = self._polls[task_id] = self._polls.get(task_id, 0) + 1
+                state = "succeeded" if polls > 2 else "running"
+                body = json.dumps(
+                    {"id": task_id.decode(), "state": state, "data": {"videos": [{"url": "https://h/1"}]}}
+                )
+                writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        writer.close()
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        """Serve, and yield the base URL."""
+        loop = asyncio.new_event_loop()
+        server = loop.run_until_complete(asyncio.start_server(self._answer, "127.0.0.1", 0, backlog=1024))
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def _in_batch(url: str, ids: list[str]) -> int:
+    with Duomi("key", base_url=url, polling=Polling(interval=1.0)) as client:
+        return sum(outcome.error is None for outcome in client.as_completed(ids))
+
+
+def _in_async_batch(url: str, ids: list[str]) -> int:
+    async def main() -> int:
+        async with AsyncDuomi("key", base_url=url, polling=Polling(interval=1.0)) as client:
+            return sum([outcome.error is None async for outcome in client.as_completed(ids)])
+
+    return asyncio.run(main())
+
+
+def _in_threads(url: str, ids: list[str]) -> int:
+    with Duomi("key", base_url=url, polling=Polling(interval=1.0)) as client, ThreadPoolExecutor(40) as threads:
+        return sum(task.is_succeeded for task in threads.map(client.wait, ids))
+
+
+def real() -> list[list[object]]:
+    """Return a row for each limit and way of waiting."""
+    rows: list[list[object]] = []
+    answers = (("without Retry-After", "", 429), ("Retry-After: 1", "retry-after: 1\r\n", 429), ("503", "", 503))
+    for name in list(SERVERS)[:3]:
+        for (said, headers, status), way in itertools.product(answers, (_in_batch, _in_async_batch, _in_threads)):
+            limit = SERVERS[name]()
+            server = _Server(limit, headers, status)
+            with server.serve() as url:
+                began = time.monotonic()
+                done = way(url, [str(number) for number in range(240)])
+                seconds = time.monotonic() - began
+            rows.append([name, said, way.__name__[4:], 240 - done, server.refused / server.requests,
+                         seconds / limit.seconds_for(720)])  # fmt: skip
+            print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
 def _rate() -> Rate:
     return Rate(math.inf, nullcontext)
 
@@ -207,7 +293,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plot", type=Path, metavar="SVG")
+    parser.add_argument("--real", action="store_true", help="ask a real server")
     given = parser.parse_args()
+    if given.real:
+        print(table(["limit", "refusal", "way", "waits lost", "refusals", "time over the limit's"], real()))
+        return
     rows: list[list[object]] = []
     for name, make in SERVERS.items():
         refused, times = [], []

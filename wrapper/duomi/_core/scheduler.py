@@ -7,6 +7,7 @@ connection meanwhile.
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ from duomi._core.reply import Problem
 from duomi._core.request import Answer, RequestFlow, Requests, Send, Sleep
 from duomi._errors import AuthenticationError, DuomiError
 from duomi._task import Outcome, Task
+
+log = logging.getLogger("duomi")
 
 
 @attrs.define(eq=False)
@@ -137,6 +140,7 @@ class Scheduler:
             self._in_flight -= 1
             return self._after_poll(job, end.value)
         if isinstance(effect, Sleep):
+            log.debug("task %r sleeps %.1f s (%s)", job.task_id, effect.seconds, effect.reason)
             self._in_flight -= 1
             self._push(job, effect.seconds)
             return None
@@ -154,6 +158,7 @@ class Scheduler:
                 job.changed = result
             job.last = result
         if isinstance(decision, PollAgain):
+            log.debug("task %r sleeps %.1f s (poll)", job.task_id, decision.seconds)
             self._push(job, decision.seconds)
             return None
         error: DuomiError | None = None
