@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import pickle
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -638,3 +639,129 @@ def test_an_invalid_timeout_is_rejected(call: Caller, timeout: Any) -> None:
         call("wait", ID, timeout=timeout)
     with pytest.raises(ConfigurationError, match="timeout"):
         call("get_task", ID, options={"timeout": timeout})
+
+
+KEYS: dict[str, tuple[str, str]] = {
+    "blank": (" \t", "blank"),
+    "in quotes": ('"sk-0123456789"', "quotes"),
+    "in single quotes": ("'sk-0123456789'", "quotes"),
+    "in backticks": ("`sk-0123456789`", "quotes"),
+    "a quote at its end": ('sk-0123456789"', "quotes"),
+    "a header": ("Authorization: Bearer sk-0123456789", "Authorization"),
+    "a header in lower case": ("authorization:sk-0123456789", "Authorization"),
+    "Chinese": ("sk-密钥", "printable ASCII"),
+    "two lines": ("sk-01234\n56789", "printable ASCII"),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("source", ["argument", "variable"])
+def test_a_key_that_cannot_be_right_is_rejected(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that cannot be right is told before any request, without being repeated, and the variable is named."""
+    key, said = KEYS[name]
+    monkeypatch.setenv("DUOMI_API_KEY", key)
+
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        Duomi() if source == "variable" else Duomi(key)
+
+    assert "0123456789" not in str(caught.value)
+    assert ("DUOMI_API_KEY: " in str(caught.value)) is (source == "variable")
+
+
+@pytest.mark.parametrize("name", ["DUOMI_API_KEY", "DUOMI_BASE_URL"])
+def test_an_empty_variable_counts_as_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty `DUOMI_*` variable is as good as none."""
+    monkeypatch.setenv("DUOMI_API_KEY", KEY)
+    monkeypatch.setenv(name, "")
+
+    if name == "DUOMI_API_KEY":
+        with pytest.raises(ConfigurationError, match="no API key"):
+            Duomi()
+    else:
+        assert "duomiapi.com" in repr(Duomi())
+
+
+def test_a_message_names_the_variable_of_the_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base URL from the environment is named as such where it cannot be used."""
+    monkeypatch.setenv("DUOMI_BASE_URL", "http://duomi.example")
+
+    with pytest.raises(ConfigurationError, match="DUOMI_BASE_URL"):
+        Duomi(KEY)
+
+
+def test_a_short_key_is_told_once_and_redacted_only_as_a_whole(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key of a few letters does not garble the texts of others."""
+    server.replies = [{"id": ID, "state": "error", "message": "task s failed", "data": {}}]
+
+    with Duomi("s", base_url=server.url) as client, pytest.raises(TaskFailedError, match="task s failed"):
+        client.wait(ID)
+
+    assert [record.levelname for record in caplog.records if record.name == "duomi"] == ["WARNING"]
+
+
+@pytest.mark.parametrize("written", ["{}", "Bearer {}", "a\\u0020{}", "x={}&y"])
+def test_the_part_behind_a_scheme_word_is_redacted(written: str, server: Server) -> None:
+    """A server that repeats the token without its `Bearer` reveals nothing."""
+    token = "sk-abc/def+0123456789"
+    forms = [token, token.replace("/", "\\/"), "sk-abc%2Fdef%2B0123456789"]
+    for form in forms:
+        body = '{"id": "x", "state": "error", "message": "bad ' + written.format(form) + '", "data": {}}'
+        server.replies = [Response(body, content_type="application/json")]
+        with Duomi(f"Bearer {token}", base_url=server.url) as client:
+            task = client.get_task("x")
+        shown = repr(task) + repr(task.raw)
+        assert token not in shown
+        assert form not in shown
+
+
+@pytest.mark.parametrize("task_id", [" a", "a ", "a\u3000", "x" * 513, "a\x00b", "a\u0085b", "\ud800"])
+def test_an_id_that_cannot_be_right_is_rejected(task_id: str, server: Server) -> None:
+    """Blanks around an id, control characters, lone surrogates and more than 512 characters send nothing."""
+    with Duomi(KEY, base_url=server.url) as client:
+        for call in (client.get_task, client.wait, client.watch, lambda task_id: client.as_completed([task_id])):
+            with pytest.raises(ConfigurationError):
+                call(task_id)
+
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["timeout", "max_rate"])
+@pytest.mark.parametrize("value", [1e10, -1.0, math.nan, math.inf, "5", True])
+def test_an_impossible_number_is_rejected(name: str, value: Any) -> None:
+    """A number above 1e9, below 0 or that is none is told when the client is made."""
+    with pytest.raises(ConfigurationError, match=name):
+        Duomi(KEY, **{name: value})
+    for kind, field in ((Retry, "max_retry_after"), (Retry, "backoff"), (Polling, "interval"), (Polling, "outage")):
+        with pytest.raises(ConfigurationError, match=field):
+            kind(**{field: value})
+
+
+def test_a_timeout_says_how_long_it_was(call: Caller, server: Server) -> None:
+    """The message of a timeout is in plain words, without a library's own."""
+
+    def slow(_request: Any) -> Response:
+        time.sleep(0.5)
+        return Response("{}")
+
+    server.replies = [slow]
+
+    with pytest.raises(APITimeoutError) as caught:
+        call("get_task", ID, options={"timeout": 0.2, "retry": Retry(attempts=1)})
+
+    assert "no complete answer within 0.2 s" in str(caught.value)
+    assert "scope" not in str(caught.value)
+
+
+def test_a_cause_keeps_no_frames(call: Caller) -> None:
+    """The traceback of a cause would hold the request, and so the key, for a tool that prints locals."""
+    call.base_url = "http://127.0.0.1:9"
+    with pytest.raises(APIConnectionError) as caught:
+        call("get_task", ID)
+
+    cause: BaseException | None = caught.value.__cause__
+    assert cause is not None
+    while cause is not None:
+        assert cause.__traceback__ is None
+        cause = cause.__cause__ or cause.__context__

@@ -651,3 +651,22 @@ def test_asyncio_and_trio_take_turns() -> None:
         assert asyncio.run(client.get_task("a")).id == "a"
         assert trio.run(client.get_task, "b").id == "b"
         assert asyncio.run(client.get_task("c")).id == "c"
+
+
+@pytest.mark.parametrize("kind", ASYNC_KINDS)
+def test_a_cancelled_anext_leaves_the_watch_intact(kind: str) -> None:
+    """A time limit around one step of a watch ends neither a pause nor a request for good."""
+
+    async def main(url: str) -> list[str]:
+        async with AsyncDuomi(KEY, base_url=url, polling=Polling(interval=0.2)) as client:
+            watch, seen = client.watch("a"), list[str]()
+            while not seen or seen[-1] != "succeeded":
+                with anyio.move_on_after(0.03):
+                    seen.append((await anext(watch)).state.value)
+            with pytest.raises(StopAsyncIteration):
+                await anext(watch)
+            return seen
+
+    running = answer(200, payload("running") | {"id": "a"})
+    with FaultServer([running, running, slow(0.01)]) as server:
+        assert anyio.run(main, server.url, backend=kind) == ["running", "succeeded"]

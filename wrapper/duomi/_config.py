@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -23,6 +24,8 @@ from duomi._version import __version__
 
 T = TypeVar("T")
 
+log = logging.getLogger("duomi")
+
 HEADERS = {
     "user-agent": f"duomi/{__version__} python-httpx/{httpx.__version__}",
     "accept": "application/json",
@@ -32,6 +35,8 @@ HEADERS = {
 IfExists: TypeAlias = Literal["error", "replace", "skip"]
 
 SHORTEST_SECRET: Final = 8
+LONGEST_ID: Final = 512
+_QUOTES: Final = "\"'`"
 _LOOPBACK = IPv4Network("127.0.0.0/8")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -40,20 +45,28 @@ class APIKeyAuth(httpx.Auth):
     """Signs a request with the bare key while it is sent, and is the only object that holds the key."""
 
     def __init__(self, api_key: str | None) -> None:
-        key = os.environ.get("DUOMI_API_KEY") if api_key is None else api_key
+        key = _variable("DUOMI_API_KEY") if api_key is None else api_key
+        source = "DUOMI_API_KEY: the API key" if api_key is None else "the API key"
         if key is None:
             raise ConfigurationError("no API key: set the environment variable DUOMI_API_KEY, or pass api_key=...")
         if not isinstance(key, str):
             raise ConfigurationError(f"the API key is a str, not {type(key).__name__}")
-        if not key.strip():
-            raise ConfigurationError("the API key is blank: set DUOMI_API_KEY, or pass api_key=...")
         key = key.strip()
+        if not key:
+            raise ConfigurationError(f"{source} is blank: set DUOMI_API_KEY, or pass api_key=...")
         if not (key.isascii() and key.isprintable()):
-            raise ConfigurationError("the API key has characters that are not printable ASCII")
+            raise ConfigurationError(f"{source} has characters that are not printable ASCII")
+        if key[0] in _QUOTES or key[-1] in _QUOTES:
+            raise ConfigurationError(f"{source} is in quotes, which would be sent, too: leave them out")
+        if key.lower().startswith("authorization:"):
+            raise ConfigurationError(f"{source} begins with `Authorization:`: give the key alone")
         self.__key = key
-        in_json = json.dumps(key)[1:-1]
-        forms = {key, in_json, in_json.replace("/", "\\/")} if len(key) >= SHORTEST_SECRET else set[str]()
-        self.__written = tuple(form.encode("ascii") for form in forms)
+        # A server may repeat the part behind a scheme word such as Bearer alone.
+        secrets = [each for each in (key, key.rpartition(" ")[2]) if len(each) >= SHORTEST_SECRET]
+        if not secrets:
+            log.warning("the API key is shorter than %d characters; is it complete?", SHORTEST_SECRET)
+        forms = {form: None for each in secrets for form in _forms(each)}
+        self.__forms = tuple(sorted(forms, key=len, reverse=True))
         self.__signed: tuple[httpx.Headers | None, httpx.Headers | None] = (None, None)
 
     def __repr__(self) -> str:
@@ -82,14 +95,31 @@ class APIKeyAuth(httpx.Auth):
             request.headers = unsigned
 
     def redact(self, text: str) -> str:
-        """Replace the key in a text that a server or a library wrote."""
-        return text.replace(self.__key, "***")
+        """Replace the key in a text that a server or a library wrote; a short one only if it is all of the text."""
+        for form in self.__forms:
+            text = text.replace(form, "***")
+        return "***" if text == self.__key else text
 
     def redact_body(self, body: bytes) -> bytes:
-        """Replace the key in a response that sends it back; a shorter one may be a word of the response's own."""
-        for written in self.__written:
-            body = body.replace(written, b"***")
+        """Replace the key in a response that sends it back."""
+        for form in self.__forms:
+            body = body.replace(form.encode("ascii"), b"***")
         return body
+
+    def holds(self, text: str) -> bool:
+        """Tell whether a text has the key in it."""
+        return self.redact(text) != text
+
+
+def _variable(name: str) -> str | None:
+    """Return an environment variable; an empty one counts as unset."""
+    return os.environ.get(name) or None
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """Return how a server may write a secret: plain, in JSON, and percent-encoded."""
+    in_json = json.dumps(secret)[1:-1]
+    return secret, in_json, in_json.replace("/", "\\/"), quote(secret, safe=""), quote(secret)
 
 
 class Settings(NamedTuple):
@@ -164,15 +194,16 @@ def _check_max_rate(max_rate: object) -> float:
 
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:
-    text = os.environ.get("DUOMI_BASE_URL", SERVER) if given is None else given
+    text = (_variable("DUOMI_BASE_URL") or SERVER) if given is None else given
+    source = "DUOMI_BASE_URL: the base URL" if given is None and _variable("DUOMI_BASE_URL") else "the base URL"
     if not isinstance(text, str) or not text.strip():
-        raise ConfigurationError("the base URL is blank")
+        raise ConfigurationError(f"{source} is blank")
     try:
         url = httpx.URL(text.strip())
     except (httpx.InvalidURL, ValueError) as error:
-        raise ConfigurationError("the base URL is not a URL") from (None if "@" in text else error)
+        raise ConfigurationError(f"{source} is not a URL") from (None if "@" in text else error)
     if url.userinfo or "@" in url.netloc.decode("ascii", "replace"):
-        raise ConfigurationError("the base URL holds a user or a password, which would end up in logs")
+        raise ConfigurationError(f"{source} holds a user or a password, which would end up in logs")
     if (
         url.scheme not in {"http", "https"}
         or not url.host
@@ -180,10 +211,10 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
         or url.fragment
         or not 0 < (url.port or 1) < 65_536
     ):
-        raise ConfigurationError("the base URL is not an absolute http or https URL such as https://duomiapi.com")
+        raise ConfigurationError(f"{source} is not an absolute http or https URL such as https://duomiapi.com")
     if url.scheme == "http" and not allow_insecure and not is_loopback(url.host):
         raise ConfigurationError(
-            "the base URL begins with http://, so the key would travel in the clear: use https://, or allow_insecure=True"
+            f"{source} begins with http://, so the key would travel in the clear: use https://, or allow_insecure=True"
         )
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
 
@@ -203,12 +234,16 @@ def check_task_id(task_id: object) -> str:
     """Return an id that can stand in a URL as one segment.
 
     Raises:
-        ConfigurationError: it is not a str, is blank, `.` or `..`, has control characters or lone surrogates.
+        ConfigurationError: it is not a str, is blank, `.` or `..`, is too long, has blanks around it, control characters or lone surrogates.
     """
     if not isinstance(task_id, str):
         raise ConfigurationError(f"a task id is a str, not {type(task_id).__name__}")
     if not task_id.strip() or task_id in {".", ".."}:
         raise ConfigurationError(f"{task_id!r} is not a task id")
+    if task_id != task_id.strip():
+        raise ConfigurationError(f"the task id {task_id!r} has blanks around it")
+    if len(task_id) > LONGEST_ID:
+        raise ConfigurationError(f"the task id {task_id[:40]!r}... is longer than {LONGEST_ID} characters")
     if _CONTROL.search(task_id):
         raise ConfigurationError(f"the task id {task_id!r} has control characters")
     try:

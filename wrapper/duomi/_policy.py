@@ -1,7 +1,6 @@
 """The settings that decide: how often to ask again, how long to wait, when to give up."""
 
 import math
-import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
@@ -29,11 +28,12 @@ PRIOR_SPREAD: Final = 0.85
 PRIOR_COUNT: Final = 2
 NARROWEST: Final = 0.12
 TYPICAL_KEPT: Final = 256
+_LONGEST: Final = 1e9
 
 
 def is_seconds(value: object) -> bool:
-    """Tell whether a value is a number of seconds that ends, 0 or more."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+    """Tell whether a value is a number from 0 to 1e9; what is longer no clock can wait for."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LONGEST
 
 
 def _seconds(_instance: object, attribute: "attrs.Attribute[float]", value: float | None) -> None:

@@ -116,28 +116,30 @@ class ReplyParser(NamedTuple):
     redact: Redact
     host: str = "the API"
 
-    def __call__(self, reply: Reply | Exception, read: Read[T]) -> T | Problem:
-        """Return what `read` makes of a reply, or the problem with it."""
+    def __call__(self, reply: Reply | Exception, read: Read[T], limit: float = math.inf) -> T | Problem:
+        """Return what `read` makes of a reply that had to come within `limit` seconds, or the problem with it."""
         if isinstance(reply, Exception):
-            return self.of_exception(reply)
+            return self.of_exception(reply, limit)
         if not 200 <= reply.status <= 299:
             return self.of_status(reply, decode(reply.content))
         if isinstance(reply.broken, BodyTooLargeError):
             return self.of_body(reply, str(reply.broken), transient=False, cause=reply.broken)
         if reply.broken is not None:
-            return self.of_exception(reply.broken)._replace(not_sent=False)
+            return self.of_exception(reply.broken, limit)._replace(not_sent=False)
         return read(self, reply)
 
-    def of_exception(self, error: Exception) -> Problem:
+    def of_exception(self, error: Exception, limit: float = math.inf) -> Problem:
         """Return the problem of an attempt that brought no head."""
+        for each in _causes(error):
+            # Its frames hold the request, and so the key.
+            each.__traceback__ = None
         text = self.redact(next(filter(None, map(str, _causes(error))), type(error).__name__))
         # A server may send the key back, and then a traceback with the cause would print it.
         cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
         if isinstance(error, httpx.TimeoutException | TimeoutError):
             not_sent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
-            return Problem(
-                APITimeoutError(f"{self.call}: no answer from {self.host} in time: {text}"), True, not_sent, cause
-            )
+            what = "no connection in time" if not_sent else f"no complete answer within {limit:.3g} s"
+            return Problem(APITimeoutError(f"{self.call}: {what}: {self.host}"), True, not_sent, cause)
         not_sent = isinstance(error, httpx.ConnectError)
         return Problem(
             APIConnectionError(f"{self.call}: no answer from {self.host}: {text}"),

@@ -126,10 +126,11 @@ def request_flow(
         answer: T | Problem
         try:
             left = max(limit.ends_at - runtime.clock(), _SHORTEST_ATTEMPT)
-            reply = yield Send(request, min(call.timeout, left), fresh_lane)
+            send = Send(request, min(call.timeout, left), fresh_lane)
+            reply = yield send
             if reply is None:
                 raise TypeError("the result of Send is a reply")
-            answer = parser(reply, read)
+            answer = parser(reply, read, send.limit)
             end = _end_of(answer)
             asked = answer.retry_after if isinstance(answer, Problem) else None
         finally:

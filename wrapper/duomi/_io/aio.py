@@ -19,7 +19,7 @@ from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
-from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, log_sleep, unwrap
+from duomi._io.base import RUNTIME, TRANSPORT_ERRORS, BaseDriver, advance, content_of, log_sleep, unwrap
 from duomi._io.body import Body
 from duomi._io.files import run_on_disk
 from duomi._io.lanes import AsyncLane, Lanes
@@ -268,24 +268,37 @@ def _each_step(limit: float) -> dict[str, float | None]:
 
 
 class _Watch(AsyncIterator[Task]):
-    """Drives a flow from one task that it emits to the next; no async generator, since trio warns of one that is left."""
+    """Drives a flow from one task that it emits to the next.
+
+    An `anext` that is cancelled leaves it intact: the next one performs the same effect again. It is no async generator,
+    since that would end, and trio warns of one that is left.
+    """
 
     def __init__(self, driver: AsyncDriver, flow: WatchFlow) -> None:
         self._driver = driver
         self._flow = flow
+        self._effect: Send | Sleep | Emit | None = None
+        self._answer: Answer = None
+        self._sleeps_until = 0.0
 
     async def __anext__(self) -> Task:
-        answer: Answer = None
-        while (effect := advance(self._flow, answer)) is not None:
+        while True:
+            if self._effect is None:
+                self._effect = advance(self._flow, self._answer)
+                self._answer = None
+                if isinstance(self._effect, Sleep):
+                    self._sleeps_until = RUNTIME.clock() + self._effect.seconds
+            effect = self._effect
+            if effect is None:
+                raise StopAsyncIteration
             self._driver.ensure_open()
             if isinstance(effect, Emit):
+                self._effect = None
                 return effect.task
-            try:
-                answer = await self._driver.perform(effect)
-            except BaseException:
-                self._flow.close()
-                raise
-        raise StopAsyncIteration
+            if isinstance(effect, Sleep):
+                effect = effect._replace(seconds=max(0.0, self._sleeps_until - RUNTIME.clock()))
+            self._answer = await self._driver.perform(effect)
+            self._effect = None
 
     async def aclose(self) -> None:
         """End the watch, as an async generator's `aclose` does."""
