@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from duomi import DownloadError, Task
 from duomi._core.download import file_name
+from duomi._io.files import PartFile
 from harness import KEY, Caller, Server
 from werkzeug import Request, Response
 
@@ -118,3 +121,103 @@ def test_file_names_are_valid_on_every_system(task_id: str) -> None:
     assert name.split(".")[0].lower() not in {"con", "nul"}
     assert file_name("5dd1ef43-efeb") == "5dd1ef43-efeb.mp4"
     assert file_name("5dd1ef43-efeb", 2) == "5dd1ef43-efeb-2.mp4"
+
+
+NAMES = [
+    "a",
+    "A",
+    "a-2",
+    "a-2-2",
+    "a-3",
+    "a+2",
+    "ä",
+    "a\u0308",
+    "a-12345678",
+    "a-1234567",
+    "A-2",
+    "con",
+    "CON",
+    "_con",
+    "a/b",
+    "a_b",
+]
+
+
+def test_no_two_clips_share_a_name() -> None:
+    """Names of all clips differ, on a file system that ignores case, too, and the usual ids keep theirs."""
+    names = [file_name(task_id, number).casefold() for task_id in NAMES for number in (1, 2, 3)]
+    hashed = file_name("A").removesuffix(".mp4")
+
+    assert len(set(names)) == len(names)
+    assert file_name(hashed.lower()).casefold() != file_name("A").casefold()
+    assert file_name("5dd1ef43-efeb-9017-be66-f37a9d4348ee") == "5dd1ef43-efeb-9017-be66-f37a9d4348ee.mp4"
+    assert file_name("task_0123") == "task_0123.mp4"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_without_fsync_keeps_the_clip(
+    number: int, call: Caller, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be synchronized is saved all the same."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(number, "cannot")
+
+    monkeypatch.setattr("os.fsync", fail)
+    server.replies = [clip]
+
+    (path,) = call("download", finished(f"{server.url}/1.mp4"), tmp_path)
+
+    assert path.read_bytes() == CLIP
+    assert [each.name for each in tmp_path.iterdir()] == ["t.mp4"]
+
+
+@pytest.mark.parametrize("links", ["links", "no links"])
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    links: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two processes that save one clip, one is told that the file exists, with hard links and without."""
+    if links == "no links":
+        monkeypatch.delattr("os.link")
+    first, second = PartFile(tmp_path / "t.mp4"), PartFile(tmp_path / "t.mp4")
+    for part, content in ((first, b"first"), (second, b"second")):
+        part.write(content)
+
+    first.finish(replace=False)
+    with pytest.raises(FileExistsError):
+        second.finish(replace=False)
+    for part in (first, second):
+        part.discard()
+
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("t.mp4", b"first")]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_url_that_does_not_answer_yet_is_waited_for(
+    status: int, call: Caller, server: Server, tmp_path: Path
+) -> None:
+    """A clip whose fresh URL is refused for a moment is saved, after the API was asked for another URL."""
+    task = finished(f"{server.url}/1.mp4")
+    again = {"id": "t", "state": "succeeded", "data": {"videos": [{"url": f"{server.url}/1.mp4"}]}}
+    server.replies = [Response("no", status), again, Response("no", status), again, clip]
+
+    (path,) = call("download", task, tmp_path)
+
+    assert path.read_bytes() == CLIP
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("coding", ["aws-chunked", "utf-8", "binary", "none", "identity", "", "UTF-8, identity"])
+def test_a_content_encoding_that_is_no_compression_is_ignored(
+    coding: str, call: Caller, server: Server, tmp_path: Path
+) -> None:
+    """Servers write all kinds of words there, for clips and for answers."""
+    again = {"id": "t", "state": "succeeded", "data": {"videos": [{"url": f"{server.url}/1.mp4"}]}}
+    server.replies = [
+        Response(json.dumps(again), content_type="application/json", headers={"Content-Encoding": coding}),
+        Response(CLIP, content_type="video/mp4", headers={"Content-Encoding": coding}),
+    ]
+
+    (path,) = call("download", call("get_task", "t"), tmp_path)
+
+    assert path.read_bytes() == CLIP

@@ -17,7 +17,7 @@ import attrs
 import httpx
 
 from duomi._config import HEADERS, IfExists, is_loopback
-from duomi._core.reply import TRANSIENT_STATUSES, Problem, is_permanent, retry_after
+from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, is_permanent, retry_after
 from duomi._core.request import RequestFlow, Runtime, Send, Sleep
 from duomi._errors import ConfigurationError, DownloadError
 from duomi._policy import Retry
@@ -28,9 +28,11 @@ T = TypeVar("T")
 REDIRECTS = 5
 NAME_BYTES = 180
 
-_STALE = frozenset({403, 404, 410})
+# A signed URL is over, or does not answer yet.
+_EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\.|$)", re.IGNORECASE)
+_AMBIGUOUS = re.compile(r"-(\d{1,6}|[0-9a-f]{8}(-\d{1,6})?)$")
 _UNSAFE = frozenset('<>:"/\\|?*')
 
 log = logging.getLogger("duomi")
@@ -127,20 +129,24 @@ def download_flow(
             continue
         clip = _Clip(urls[number], path, target, saved, make_part)
         attempts = itertools.count(1)
-        try:
-            yield from clip.fetch(runtime, retry, attempts)
-        except _UrlExpired as stale:
-            fresh = yield from ask()
-            if isinstance(fresh, Problem):
-                raise clip.error(f"{stale}; and no fresh URL: {fresh.error}") from fresh.error
-            urls[number:] = [video.url for video in fresh.videos][number:] + urls[max(number, len(fresh.videos)) :]
-            if urls[number] == clip.url:
-                raise clip.error(f"{stale}, and the API has no other URL for it") from None
-            clip = _Clip(urls[number], path, target, saved, make_part)
+        while True:
             try:
                 yield from clip.fetch(runtime, retry, attempts)
-            except _UrlExpired as again:
-                raise clip.error(str(again)) from None
+                break
+            except _UrlExpired as expired:
+                fresh = yield from ask()
+                if isinstance(fresh, Problem):
+                    raise clip.error(f"{expired}; and no fresh URL: {fresh.error}") from fresh.error
+                urls[number:] = [video.url for video in fresh.videos][number:] + urls[max(number, len(fresh.videos)) :]
+                if urls[number] == clip.url:
+                    # A clip may need a second or two until its URL answers.
+                    delay = retry.delay(clip.attempt, None, runtime.jitter())
+                    if delay is None:
+                        raise clip.error(f"{expired}, and the API has no other URL for it") from None
+                    yield Sleep(delay, "retry")
+                elif clip.attempt >= retry.attempts:
+                    raise clip.error(str(expired)) from None
+                clip = _Clip(urls[number], path, target, saved, make_part)
         saved.append(str(path))
     return paths
 
@@ -171,6 +177,7 @@ class _Clip:
         self.saved = saved
         self._may_replace = target.if_exists == "replace"
         self._on_progress = target.on_progress
+        self.attempt = 0
         self._done = 0
         self._warned = False
         self._etag: str | None = None
@@ -187,7 +194,7 @@ class _Clip:
             raise self.error(f"cannot write: {error.strerror}") from error
         try:
             while True:
-                attempt = next(attempts)
+                attempt = self.attempt = next(attempts)
                 try:
                     yield from self._attempt()
                     break
@@ -249,7 +256,7 @@ class _Clip:
 
     def _begin(self, head: Head) -> DownloadFlow[int | None]:
         """Check the head, prepare the file, and return how many bytes there will be."""
-        if head.status in _STALE:
+        if head.status in _EXPIRED:
             raise _UrlExpired(f"status {head.status}")
         if head.status in TRANSIENT_STATUSES or head.status >= 500:
             raise _Transient(f"status {head.status}", retry_after(head.headers.get("retry-after")))
@@ -261,8 +268,8 @@ class _Clip:
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind.endswith(("html", "json")):
             raise self.error(f"the response is {kind}, not a clip")
-        if head.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-            raise self.error(f"the answer is compressed ({head.headers['content-encoding']}), which was not asked for")
+        if compressed := codings(head.headers.get("content-encoding", "")):
+            raise self.error(f"the response is compressed ({', '.join(compressed)}), which was not asked for")
         length = head.headers.get("content-length", "")
         rest = int(length) if length.isascii() and length.isdigit() else None
         if head.status == 206:
@@ -326,13 +333,14 @@ def _describe(error: Exception) -> str:
 
 
 def file_name(task_id: str, number: int = 1) -> str:
-    """Return the name of a task's clip, safe on Linux, macOS and Windows.
+    """Return the name of a task's clip, valid on Linux, macOS and Windows; no two clips share one.
 
-    An id that had to be changed gets 8 hex digits of its SHA-256, so that two such ids have two names.
+    An id gets 8 hex digits of its SHA-256 if it had to be changed, or if its name could be another's: that of a second
+    clip (`a-2`), of an id with a hash, or of an id in other letters on a file system that ignores case.
     """
     safe = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in task_id).strip(" .")
     safe = f"_{safe}" if _RESERVED.match(safe) else safe
     safe = safe.encode()[:NAME_BYTES].decode(errors="ignore") or "task"
-    if safe != task_id:
+    if safe != task_id or not safe.isascii() or safe != safe.lower() or _AMBIGUOUS.search(safe):
         safe += "-" + hashlib.sha256(task_id.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{safe}.mp4" if number == 1 else f"{safe}-{number}.mp4"

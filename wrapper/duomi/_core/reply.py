@@ -39,6 +39,10 @@ NOT_FOUND_STATUSES = frozenset({404, 410})
 # Only who knows the API refuses in its own words; a CDN, a firewall or a captive portal sends pages.
 _REFUSALS = ("message", "msg", "error", "code")
 _REQUEST_IDS = ("x-request-id", "request-id", "x-trace-id", "cf-ray")
+_COMPRESSIONS = frozenset({
+    "gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "bzip2", "xz", "lzma", "pack200-gzip",
+    "exi",
+})  # fmt: skip
 _STATES_WARNED_OF: Final = 1_000
 
 log = logging.getLogger("duomi")
@@ -241,6 +245,12 @@ def is_permanent(error: Exception) -> bool:
     permanent = ssl.SSLCertVerificationError | UnicodeError
     invalid = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL
     return isinstance(error, invalid) or any(isinstance(cause, permanent) for cause in _causes(error))
+
+
+def codings(content_encoding: str) -> list[str]:
+    """Return the compressions that a Content-Encoding names; servers also write there what is none, such as `utf-8`."""
+    names = (name.strip().lower() for name in content_encoding.split(","))
+    return [name for name in names if name in _COMPRESSIONS]
 
 
 def retry_after(value: str | None, sent_at: str | None = None) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from duomi._core.reply import BodyTooLargeError
+from duomi._core.reply import BodyTooLargeError, codings
 
 LIMIT = 10 * 1024 * 1024
 _CHUNK = 64 * 1024
@@ -30,10 +30,10 @@ class Body:
         """
         if "content-encoding" not in headers:
             return
-        names = [name.strip().lower() for name in headers["content-encoding"].split(",")]
+        names = codings(headers["content-encoding"])
         if len(names) > _CODINGS:
             raise httpx.DecodingError(f"the body is compressed {len(names)} times over")
-        self._codings = [_Inflater(name) for name in reversed(names) if name not in {"", "identity"}]
+        self._codings = [_Inflater(name) for name in reversed(names)]
 
     def add(self, chunk: bytes) -> None:
         """Take a chunk as it came over the wire.

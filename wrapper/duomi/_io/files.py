@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import secrets
 from pathlib import Path
 
 from duomi._core.download import Disk
+
+log = logging.getLogger("duomi")
+# CIFS, FUSE and others answer so.
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class PartFile:
@@ -34,11 +40,28 @@ class PartFile:
             FileExistsError: there is a file of that name, and `replace` is false.
         """
         self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
+            log.debug("%s: this file system cannot be told to write it to the disk now", self._path.name)
         self._file.close()
-        if not replace and os.path.lexists(self._path):
-            raise FileExistsError(self._path)
-        self._part.replace(self._path)
+        if replace:
+            self._part.replace(self._path)
+        else:
+            self._take_name()
+
+    def _take_name(self) -> None:
+        """Take the target's name only if it is free: of several processes one succeeds."""
+        try:
+            os.link(self._part, self._path)
+        except FileExistsError:
+            raise
+        except (OSError, AttributeError, NotImplementedError):
+            # Without hard links, claim the name first.
+            self._path.open("xb").close()
+            self._part.replace(self._path)
 
     def discard(self) -> None:
         """Leave nothing behind; after `finish` this does nothing."""
