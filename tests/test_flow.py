@@ -475,6 +475,7 @@ ENDS: dict[str, tuple[list[Any], type[DuomiError] | None, int]] = {
     "a redirect": ([RUNNING, reply({}, 302), DONE], None, 3),
     "408, 425, 500, 530": ([RUNNING, *(reply({}, status) for status in (408, 425, 500, 530)), DONE], None, 6),
     "another id once": ([RUNNING, FOREIGN, RUNNING, DONE], None, 4),
+    "two other ids": ([RUNNING, FOREIGN, reply(payload("running") | {"id": "y"}), DONE], None, 4),
     "another id always": ([reply(payload("succeeded") | {"id": "x"})], None, 2),
 }
 
@@ -490,6 +491,13 @@ def test_what_ends_a_wait(name: str) -> None:
     else:
         assert type(world.fail(error)) is error
     assert len(world.polled_at) == requests
+
+
+def test_to_queue_for_the_clients_own_rate_is_no_outage() -> None:
+    """An outage begins when a request was sent, not when it began to wait for its turn."""
+    world = World([RUNNING, reply({}, 500), DONE], Polling(interval=0.1, outage=1.0), max_rate=0.5)
+
+    assert world.run().emitted[-1].is_finished
 
 
 def test_a_rate_limit_ends_a_wait_only_after_an_outage() -> None:

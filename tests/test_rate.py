@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -174,6 +177,7 @@ def test_a_copy_shares_the_connections_and_closes_nothing() -> None:
 
 def test_too_many_tasks_for_max_rate_are_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
     """If the tasks cannot all be polled once, a WARNING says so, and a task without a turn says so, too."""
+    caplog.set_level(logging.WARNING, "duomi")
     limited = Limited(1e9, 1_000)
     with FaultServer([limited]) as server, Duomi(KEY, base_url=server.url, max_rate=2.0) as client:
         outcomes = list(client.as_completed([str(n) for n in range(9)], timeout=1.0))
@@ -265,7 +269,7 @@ def test_calls_take_their_turns_in_the_order_of_arrival() -> None:
     first, second = rate.join(), rate.join()
 
     assert 0 < rate.delay(0.0, first) < rate.delay(0.0, second) < rate.delay(0.0)
-    rate.leave()
+    rate.leave(first)
     assert rate.delay(0.0, second) == rate.delay(0.0, None) - 0.5
 
 
@@ -326,3 +330,73 @@ def test_last_polls_are_spread_before_the_deadline() -> None:
 
     assert len(polled) == 50
     assert all(times[-1] > 940.0 for times in polled.values())
+
+
+def test_a_call_that_is_left_in_the_queue_does_not_block_others() -> None:
+    """A place whose call does not ask again is given up, and so is a probe that never ends."""
+    rate = Rate(1.0, nullcontext)
+    rate.start(0.0)
+    left_behind, second = rate.join(), rate.join()
+    asked_again = rate.delay(0.0, left_behind)
+    assert rate.delay(asked_again, second) > 0
+
+    assert rate.delay(asked_again + 1.1, second) == 0.0
+
+    rate = Rate(math.inf, nullcontext)
+    for ticket in [rate.start(0.0) for _ in range(5)]:
+        rate.end(ticket, 0.1, "refused")
+    rate.start(1.0, 30.0)
+    assert rate.delay(5.0) > 0
+    assert rate.delay(33.0) == 0.0
+
+
+LEFT = """
+import signal, sys, time
+from duomi import Duomi, Retry
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+client = Duomi("sk-test-0123456789", base_url=sys.argv[1], max_rate=1.0)
+client.get_task("a")
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    client.wait("a")
+except KeyboardInterrupt as error:
+    kept = error  # as an interactive interpreter does
+began = time.monotonic()
+client.get_task("a")
+print(time.monotonic() - began < 5.0)
+"""
+
+
+def test_an_interrupted_call_leaves_the_queue() -> None:
+    """A Ctrl-C in a call that queues gives its place back, even if the exception is kept."""
+    limited = Limited(1e9, 1_000)
+    with FaultServer([limited]) as server:
+        shown = subprocess.run(
+            [sys.executable, "-c", LEFT, server.url], capture_output=True, text=True, timeout=60, check=True
+        )
+
+    assert shown.stdout == "True\n"
+
+
+def test_each_task_is_polled_after_a_suspension_as_the_rate_allows() -> None:
+    """A process that slept past the deadline polls every task once more, one by one."""
+    now = 0.0
+    requests = requests_on(lambda: now, Retry(), max_rate=10.0)
+    polling = Polling(interval=5.0, timeout=60.0)
+    scheduler = Scheduler([Poller(str(n), polling, 60.0, 60.0) for n in range(5)], requests, 64)
+    polled: list[str] = []
+    outcomes: list[Outcome] = []
+    while (found := scheduler.pop()) is not None:
+        if isinstance(found, Job):
+            polled.append(found.task_id)
+            body = payload("succeeded" if now > 100 else "running") | {"id": found.task_id}
+            ended = scheduler.advance(found, Reply(200, httpx.Headers(), json.dumps(body).encode()))
+            outcomes += [ended] if isinstance(ended, Outcome) else []
+        elif isinstance(found, Outcome):
+            outcomes.append(found)
+        else:
+            now = 1_000.0 if len(polled) == 5 and now < 100 else now + found
+
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+    assert sorted(polled[5:]) == ["0", "1", "2", "3", "4"]

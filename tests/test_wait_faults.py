@@ -198,7 +198,7 @@ import duomi, signal, sys, warnings
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent process may ignore it
 warnings.simplefilter("error")
 sys.unraisablehook = lambda error: print("unraisable", error, flush=True)
-client = duomi.Duomi("key", base_url=sys.argv[1], polling=duomi.Polling(interval=float(sys.argv[2])))
+client = duomi.Duomi("sk-test-0123456789", base_url=sys.argv[1], polling=duomi.Polling(interval=float(sys.argv[2])))
 try:
     with client:
         client.wait("5dd1ef43-efeb-9017-be66-f37a9d4348ee", on_update=lambda task: print("seen", flush=True))

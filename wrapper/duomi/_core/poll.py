@@ -164,11 +164,13 @@ class Poller(NamedTuple):
         began, deadline = state.began, state.began + self.timeout + _GRACE
         return TimeLimit(began + begins_by, began + ends_at, began + self.last_poll_at, deadline)
 
-    def expired(self, last: Task | None, *, had_turn: bool = True) -> DuomiError:
+    def expired(self, last: Task | None, *, had_turn: bool = True, refusal: Exception | None = None) -> DuomiError:
         """Return the error of a wait whose deadline has passed; `last` is the last task that was seen."""
         if last is not None and last.is_finished:
             return self._empty(last).error
-        return self._timed_out(last, None, had_turn=had_turn).error
+        error = self._timed_out(last, None, had_turn=had_turn).error
+        error.__cause__ = refusal
+        return error
 
     def step(
         self, state: PollState, poll: Poll, last: Task | None, jitter: float, typical: Sequence[float] = ()
@@ -225,7 +227,9 @@ class Poller(NamedTuple):
             return state, self._empty(last, problem) if last and ended else self._timed_out(last, problem)
         if not state.history and not self.tolerate_initial_outage:
             return state, Failure(problem.to_exception())
-        since = poll.started_at - state.began if state.outage_since is None else state.outage_since
+        # To queue for the client's own rate is no outage.
+        sent_at = poll.started_at if problem.sent_at is None else problem.sent_at
+        since = sent_at - state.began if state.outage_since is None else state.outage_since
         left = since + self.polling.outage - at
         if left <= 0:
             return state, Failure(problem.to_exception())

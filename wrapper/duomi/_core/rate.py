@@ -34,6 +34,8 @@ REFUSALS: Final = 3
 FAILURES: Final = 5
 LAST: Final = (1 << 20) - 1
 MEASURED: Final = 10.0
+# Seconds after which a call that should have asked, or ended, is given up.
+LATE: Final = 1.0
 
 End: TypeAlias = Literal["answered", "refused", "unavailable", "lost"]
 
@@ -41,10 +43,11 @@ End: TypeAlias = Literal["answered", "refused", "unavailable", "lost"]
 class Ticket:
     """A request that was started, to be handed back when it has ended."""
 
-    __slots__ = ("started_at",)
+    __slots__ = ("ends_by", "started_at")
 
-    def __init__(self, started_at: float) -> None:
-        self.started_at = started_at
+    def __init__(self, started_at: float, limit: float) -> None:
+        self.started_at: float = started_at
+        self.ends_by: float = started_at + limit
 
 
 class Rate:
@@ -56,6 +59,7 @@ class Rate:
 
     Attributes:
         answered_at: when the last good answer came.
+        last_refusal: the error of the last answer that limited the rate.
         is_free: whether every request may start at once: nothing was refused, and there is no `max_rate`.
     """
 
@@ -67,7 +71,7 @@ class Rate:
     def reset(self) -> None:
         """Begin as in a new process."""
         self._lock = self._make_lock()
-        self.answered_at = -math.inf
+        self.answered_at: float = -math.inf
         self._pace = math.inf
         self._rises_from = 0.0
         self._is_steep = False
@@ -82,13 +86,9 @@ class Rate:
         self._answers = 0.0
         self._measured_from = math.inf
         self._joined = 0
-        self._left = 0
-        self.is_free = self.max_rate == math.inf
-
-    @property
-    def waiting(self) -> int:
-        """How many calls wait for their turn."""
-        return self._joined - self._left
+        self._queue: dict[int, float] = {}
+        self.last_refusal: Exception | None = None
+        self.is_free: bool = self.max_rate == math.inf
 
     def describe(self, now: float) -> str:
         """Say in a few words why requests wait."""
@@ -100,33 +100,53 @@ class Rate:
         """Queue a call, and return its place."""
         with self._lock:
             self._joined += 1
+            self._queue[self._joined] = math.inf
             return self._joined
 
-    def leave(self) -> None:
+    def leave(self, place: int) -> None:
         """Take a call out of the queue: its request starts, or it has given up."""
         with self._lock:
-            self._left += 1
+            self._queue.pop(place, None)
 
-    def delay(self, now: float, place: int | None = None) -> float:
+    def delay(self, now: float, place: int | None = None, *, share: float = 0.5) -> float:
         """Return the seconds until the request of a call may start; 0 if it may start now.
 
-        A call that is not the first waits for half of the time that its turn would take now, and asks again. Without a
-        place all calls in the queue come first.
+        A call that is not the first waits for a share of the time that its turn would take now, and asks again; one that
+        does not ask again has left. Without a place all calls in the queue come first.
         """
         if self.is_free:
             return 0.0
         with self._lock:
             delay = max(self._next_at, self._paused_until) - now
             if self._is_cut and self._probe is not None:
-                delay = max(delay, 0.02)
-            ahead = self.waiting if place is None else place - self._left - 1
+                if now > self._probe.ends_by + LATE:
+                    self._probe = None
+                else:
+                    delay = max(delay, 0.02)
+            ahead = self._ahead_of(place, now)
             if ahead > 0:
-                delay = max(delay, 0.0) + max(0.01, 0.5 * ahead / self.pace_at(now))
-            return max(delay, 0.0)
+                delay = max(delay, 0.0) + max(0.01, share * ahead / self.pace_at(now))
+            delay = max(delay, 0.0)
+            if place in self._queue:
+                self._queue[place] = now + delay
+            return delay
 
-    def start(self, now: float) -> Ticket:
-        """Start a request."""
-        ticket = Ticket(now)
+    def _ahead_of(self, place: int | None, now: float) -> int:
+        """Return how many calls come before a place."""
+        first = 0
+        while self._queue:
+            first = next(iter(self._queue))
+            if self._queue[first] + LATE >= now:
+                break
+            # It should have asked again: it was cancelled, or is not driven any more.
+            del self._queue[first]
+        if not self._queue or place is None:
+            return len(self._queue)
+        return max(0, min(place - first, len(self._queue) - 1))
+
+    def start(self, now: float, limit: float = math.inf) -> Ticket:
+        """Start a request that ends within so many seconds."""
+        ticket = Ticket(now, limit)
         if self.is_free:
             if self._measured_from == math.inf:
                 self._measured_from = now

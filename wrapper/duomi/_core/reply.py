@@ -71,6 +71,7 @@ class Problem(NamedTuple):
         not_sent: whether nothing left this machine.
         cause: what the transport raised.
         is_rate_limit: whether it counts as a limit of the rate, and so not as a failure.
+        sent_at: when its first attempt was sent, on the clock.
     """
 
     error: DuomiError
@@ -78,6 +79,7 @@ class Problem(NamedTuple):
     not_sent: bool = False
     cause: Exception | None = None
     is_rate_limit: bool = False
+    sent_at: float | None = None
 
     @property
     def retry_after(self) -> float | None:

@@ -16,7 +16,7 @@ from duomi._config import Settings
 from duomi._core.rate import End, Rate
 from duomi._core.reply import Problem, Read, Reply, ReplyParser, read_response, read_task
 from duomi._core.typical import Typical
-from duomi._errors import ConfigurationError, RateLimitError
+from duomi._errors import APIResponseError, ConfigurationError, DuomiError, RateLimitError
 from duomi._policy import Retry
 from duomi._task import Task
 
@@ -25,7 +25,8 @@ T = TypeVar("T")
 # Any other method is sent again only if the server certainly did not process it: a second POST could buy a video twice.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SHORTEST_ATTEMPT: Final = 0.1
-_OTHER_IDS: Final = 3
+_OTHER_IDS: Final = 1_000
+_SAME_ID: Final = 3
 
 log = logging.getLogger("duomi")
 
@@ -63,11 +64,19 @@ NO_LIMIT = TimeLimit(math.inf, math.inf)
 
 
 class Send(NamedTuple):
-    """The effect of sending a request within `limit` seconds; its result is a `Reply` or the exception."""
+    """The effect of sending a request; its result is a `Reply` or the exception.
+
+    Attributes:
+        request: what is sent.
+        limit: seconds for the attempt.
+        fresh_lane: whether it needs a connection of its own.
+        queue_limit: seconds to queue for a connection of the caller's own client.
+    """
 
     request: httpx.Request
     limit: float
     fresh_lane: bool = False
+    queue_limit: float = math.inf
 
 
 Reason: TypeAlias = Literal["poll", "retry", "retry-after", "rate"]
@@ -113,6 +122,7 @@ def request_flow(
     runtime, rate, retry = call.runtime, call.rate, call.retry
     is_safe = request.method in SAFE_METHODS
     attempt = 1
+    sent_at: float | None = None
     while True:
         if not rate.is_free:
             queued_at = runtime.clock()
@@ -120,13 +130,19 @@ def request_flow(
                 return no_turn
             call = call._replace(limit=call.limit.after_queueing(runtime.clock() - queued_at))
         limit = call.limit
-        ticket = rate.start(runtime.clock())
+        now = runtime.clock()
+        sent_at = now if sent_at is None else sent_at
+        send = Send(
+            request,
+            min(call.timeout, max(limit.ends_at - now, _SHORTEST_ATTEMPT)),
+            fresh_lane,
+            max(limit.deadline - now, _SHORTEST_ATTEMPT),
+        )
+        ticket = rate.start(now, send.limit)
         end: End = "lost"
         asked: float | None = None
         answer: T | Problem
         try:
-            left = max(limit.ends_at - runtime.clock(), _SHORTEST_ATTEMPT)
-            send = Send(request, min(call.timeout, left), fresh_lane)
             reply = yield send
             if reply is None:
                 raise TypeError("the result of Send is a reply")
@@ -138,7 +154,9 @@ def request_flow(
             is_limited = rate.end(ticket, runtime.clock(), end, asked and min(asked, retry.max_retry_after))
         if not isinstance(answer, Problem):
             return answer
+        answer = answer._replace(sent_at=sent_at)
         if is_limited:
+            rate.last_refusal = answer.error
             answer = answer._replace(is_rate_limit=True)
             if call.in_wait:
                 return answer
@@ -167,20 +185,23 @@ def _end_of(answer: object) -> End:
 def _wait_for_turn(parser: ReplyParser, call: Call) -> Generator[Sleep, Answer, Problem | None]:
     """Queue for the client's own rate; return a problem if the turn would come too late."""
     rate, clock = call.rate, call.runtime.clock
-    place = None if call.in_batch else rate.join()
+    place = None
     try:
-        while (delay := rate.delay(clock(), place)) > 0:
-            left = call.limit.turn_by - clock()
-            if delay > call.retry.max_retry_after and not call.in_wait:
+        if not call.in_batch:
+            place = rate.join()
+            if not call.in_wait and (delay := rate.delay(clock(), place, share=1.0)) > call.retry.max_retry_after:
                 text = f"{parser.call}: not sent: the limit of the rate lets it start in {delay:.0f} s"
                 return Problem(RateLimitError(text), True, not_sent=True, is_rate_limit=True)
+        while (delay := rate.delay(clock(), place)) > 0:
+            left = call.limit.turn_by - clock()
             if left <= 0:
                 text = f"{parser.call}: not sent: {rate.describe(clock())}"
-                return Problem(RateLimitError(text), True, not_sent=True, is_rate_limit=True)
+                error = rate.last_refusal if isinstance(rate.last_refusal, DuomiError) else RateLimitError(text)
+                return Problem(error, True, not_sent=True, is_rate_limit=True)
             yield Sleep(min(delay, left), "rate")
     finally:
         if place is not None:
-            rate.leave()
+            rate.leave(place)
     return None
 
 
@@ -191,7 +212,7 @@ class Requests:
         self, settings: Settings, headers: httpx.Headers, runtime: Runtime, rate: Rate, typical: Typical | None = None
     ) -> None:
         self._settings = settings
-        self.typical = Typical() if typical is None else typical
+        self.typical: Typical = Typical() if typical is None else typical
         self.runtime = runtime
         self.rate = rate
         self.headers = headers
@@ -235,15 +256,20 @@ class Requests:
             return answer
         # Once more on a connection of its own: this one may carry the answers to others' questions.
         again = yield from request_flow(request, parser, read, call, fresh_lane=True)
-        if not isinstance(again, Problem) and again.id == answer.id:
+        if isinstance(again, Problem) or again.id == task_id:
+            return again
+        if again.id != answer.id:
+            text = f"{parser.call}: answers for other tasks, {answer.id!r} and {again.id!r}"
+            return Problem(APIResponseError(parser.redact(text)), transient=True)
+        if len(self._other_ids) < _OTHER_IDS:
             if not self._other_ids:
                 log.warning("%s", parser.redact(f"task {task_id!r} is answered with the id {again.id!r}"))
             self._other_ids[task_id] = again.id
         return again
 
     def _is_confirmed(self, task_id: str, other_id: str) -> bool:
-        """Tell whether the API calls a task by another id, as it said twice for this one, or for several others."""
-        return len(self._other_ids) >= _OTHER_IDS or self._other_ids.get(task_id) == other_id
+        """Tell whether the API calls this task by another id, as it said twice, or each task by the same one."""
+        return self._other_ids.get(task_id) == other_id or list(self._other_ids.values()).count(other_id) >= _SAME_ID
 
 
 @lru_cache(maxsize=1024)

@@ -33,6 +33,7 @@ class Job:
         last: the last task that was seen.
         changed: what the last poll found, if a person would see the difference.
         started_at: when the poll under way began.
+        sent_at: when a request was last sent for it.
         flow: the poll under way.
         effect: what the poll is to send.
     """
@@ -43,6 +44,7 @@ class Job:
     last: Task | None = None
     changed: Task | None = None
     started_at: float = -math.inf
+    sent_at: float = -math.inf
     flow: RequestFlow[Task] | None = None
     effect: Send | None = None
 
@@ -110,18 +112,19 @@ class Scheduler:
             # The process was suspended past the deadline; meanwhile the tasks may have finished.
             self._resumed_at = now
         self._expected_by = math.inf
-        over = now >= self._ends_at and self._heap[0][2].started_at >= self._resumed_at
+        over = now >= self._ends_at and self._heap[0][2].sent_at >= self._resumed_at
         if self._refusal is not None or over:
             _, _, job = heapq.heappop(self._heap)
-            had_turn = job.started_at > -math.inf
-            error = self._refusal or job.poller.expired(job.last, had_turn=had_turn)
+            had_turn, refusal = job.sent_at > -math.inf, self._requests.rate.last_refusal
+            error = self._refusal or job.poller.expired(job.last, had_turn=had_turn, refusal=refusal)
             return Outcome(job.poller.task_id, job.last, error)
         if self._in_flight >= self.max_in_flight:
             return math.inf
         # Single calls of the client come first.
-        due = max(self._heap[0][0], now + self._requests.rate.delay(now))
-        if now < due and now < self._ends_at:
-            self._expected_by = min(due, self._ends_at)
+        turn = now + self._requests.rate.delay(now)
+        due = max(self._heap[0][0], turn) if now < self._ends_at else turn
+        if now < due:
+            self._expected_by = min(due, self._ends_at) if now < self._ends_at else due
             return self._expected_by - now
         self._in_flight += 1
         return heapq.heappop(self._heap)[2]
@@ -144,7 +147,7 @@ class Scheduler:
             self._in_flight -= 1
             self._push(job, effect.seconds)
             return None
-        job.effect = effect
+        job.effect, job.sent_at = effect, self._runtime.clock()
         return effect
 
     def _after_poll(self, job: Job, result: Task | Problem) -> Outcome | None:

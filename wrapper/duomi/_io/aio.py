@@ -108,12 +108,17 @@ class AsyncDriver(BaseDriver):
         body = Body()
         broken: Exception | None = None
         try:
-            with anyio.CancelScope() as scope:
+            queueing = anyio.current_time() + effect.queue_limit
+            with anyio.CancelScope(deadline=queueing) as scope:
 
                 async def begin(_event: str, _info: Any) -> None:
                     # To queue for one of the caller's connections is not part of the attempt.
-                    if scope.deadline == float("inf"):
+                    if scope.deadline == queueing:
                         scope.deadline = anyio.current_time() + effect.limit
+
+                if not isinstance(getattr(http_client, "_transport", None), httpx.AsyncHTTPTransport):
+                    # Only httpx's own transports tell when they begin.
+                    scope.deadline = anyio.current_time() + effect.limit
 
                 effect.request.extensions = {"timeout": _each_step(effect.limit), "trace": begin}
                 try:
@@ -193,8 +198,9 @@ class AsyncDriver(BaseDriver):
         idle, active = self.lanes.close_all()
         for lane in (*idle, *active):
             await lane.network.aclose()
-        if self.lanes.closes_with_loop is not None and self.lanes.loop is _current_loop():
-            await self.lanes.closes_with_loop.aclose()
+        closes_with_loop, self.lanes.closes_with_loop = self.lanes.closes_with_loop, None
+        if closes_with_loop is not None and self.lanes.loop is _current_loop():
+            await closes_with_loop.aclose()
 
 
 def _current_loop() -> object:
@@ -230,7 +236,7 @@ class AsyncIncoming:
                     self._response = await client.send(effect.request, auth=None, follow_redirects=False, stream=True)
                     self._chunks = self._response.aiter_raw()
                 else:
-                    self._lane = self._driver.lanes.to(effect.request.url)
+                    self._lane = self._driver.lanes.lend(effect.request.url)
                     self._response = await self._lane.handle_async_request(effect.request)
                     self._chunks = aiter(self._response.stream)  # type: ignore[arg-type]
         except TRANSPORT_ERRORS as error:
@@ -251,6 +257,7 @@ class AsyncIncoming:
             await close(self._response, self._chunks)
         if self._lane is not None:
             await self._lane.network.aclose()
+            self._driver.lanes.drop(self._lane)
         self._response = self._chunks = self._lane = None
 
 
@@ -355,7 +362,8 @@ class _Dispatcher:
         self._driver = driver
         self._scheduler = scheduler
         self._on_update = on_update
-        self._results: deque[Outcome | Exception] = deque()
+        # A str stands for an update of that task, of which only the newest is kept.
+        self._results: deque[Outcome | Exception | str] = deque()
         self._updates: dict[str, Task] = {}
         self._arrived: anyio.Event | None = None
         self._woken: anyio.Event | None = None
@@ -385,10 +393,10 @@ class _Dispatcher:
         if self._finished is None:
             self._start()
         while True:
-            if self._updates and self._on_update is not None:
+            if self._results and isinstance(self._results[0], str):
                 await self._update()
-            elif self._results:
-                return self._results.popleft()
+            elif self._results and not isinstance(found := self._results.popleft(), str):
+                return found
             elif self._is_over:
                 return None
             else:
@@ -404,10 +412,11 @@ class _Dispatcher:
         if self._updating is None:
             self._updating = anyio.Lock()
         async with self._updating:
-            if self._updates and self._on_update is not None:
-                result = self._on_update(self._updates.pop(next(iter(self._updates))))
-                if isawaitable(result):
-                    await result
+            if self._results and isinstance(task_id := self._results[0], str):
+                self._results.popleft()
+                update = self._updates.pop(task_id, None)
+                if update is not None and self._on_update is not None and isawaitable(done := self._on_update(update)):
+                    await done
 
     def _start(self) -> None:
         finished = self._finished = anyio.Event()
@@ -468,6 +477,8 @@ class _Dispatcher:
                 while isinstance(effect, Send):
                     effect = self._scheduler.advance(job, await self._driver.perform(effect))
                 if job.changed is not None and self._on_update is not None:
+                    if job.task_id not in self._updates:
+                        self._results.append(job.task_id)
                     self._updates[job.task_id] = job.changed
                     self._notify()
                 if effect is not None:
@@ -476,6 +487,9 @@ class _Dispatcher:
         except Exception as error:
             # As above.
             self._put(error)
+        finally:
+            if isinstance(job, Job) and job.flow is not None:
+                job.flow.close()
         if self._woken is not None:
             self._woken.set()
 

@@ -39,13 +39,15 @@ class BaseDriver:
     def __init__(self, settings: Settings, http_client: httpx.Client | httpx.AsyncClient | None, rate: Rate) -> None:
         self.settings = settings
         self.http_client = http_client
-        self.requests = Requests(settings, _headers(settings, http_client), RUNTIME, rate)
+        self.original = self
+        self.requests: Requests = Requests(settings, _headers(settings, http_client), RUNTIME, rate)
         _all.add(self)
 
     def with_settings(self, settings: Settings) -> Self:
         """Return a driver with other settings, on the same lanes and under the same rate."""
         driver = copy(self)
         driver.settings, driver.requests = settings, self.requests.with_settings(settings)
+        driver.original = self
         return driver
 
     def forget_parent(self) -> None:

@@ -85,7 +85,7 @@ class Lanes(Generic[LaneT]):
         self._kind: type[LaneT] = kind
         self._base_url = httpx.URL(base_url)
         self._tls: ssl.SSLContext | None = None
-        self.is_closed = False
+        self.is_closed: bool = False
         self.loop: object = None
         self.closes_with_loop: AsyncGenerator[None] | None = None
         self.forget()
@@ -125,6 +125,17 @@ class Lanes(Generic[LaneT]):
             lane = self.to(self._base_url)
         self._active.add(lane)
         return lane
+
+    def lend(self, url: httpx.URL) -> LaneT:
+        """Lend a new lane to wherever a clip is."""
+        self.ensure_open()
+        lane = self.to(url)
+        self._active.add(lane)
+        return lane
+
+    def drop(self, lane: LaneT) -> None:
+        """Take a lane back that is closed by its borrower."""
+        self._active.discard(lane)
 
     def to(self, url: httpx.URL) -> LaneT:
         """Make a lane to a host, by way of the proxy that the environment names for it."""

@@ -156,7 +156,7 @@ class AsyncNetwork:
             raise httpcore.ConnectTimeout from error
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-        sock = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  (takes it for Django's)
+        sock = stream.extra_attributes[SocketAttribute.raw_socket]()
         for option in socket_options or ():
             sock.setsockopt(*option)
         return AsyncStream(self, stream, sock)
@@ -222,7 +222,8 @@ class AsyncStream:
             case "socket":
                 return self._socket
             case "ssl_object":
-                return self._stream.extra(TLSAttribute.ssl_object, None)  # noqa: S610  (as above)
+                is_tls = isinstance(self._stream, TLSStream)
+                return self._stream.extra_attributes[TLSAttribute.ssl_object]() if is_tls else None  # type: ignore[index]
             case "client_addr":
                 return self._socket.getsockname()
             case "server_addr":

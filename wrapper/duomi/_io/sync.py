@@ -1,5 +1,7 @@
 """The driver that blocks: it performs the effects of flows over httpx, and runs many polls in threads."""
 
+import math
+import os
 import threading
 import time
 import weakref
@@ -17,6 +19,7 @@ from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
+from duomi._errors import ConfigurationError
 from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, log_sleep, unwrap
 from duomi._io.body import Body
 from duomi._io.files import run_on_disk
@@ -35,7 +38,7 @@ class Driver(BaseDriver):
     http_client: httpx.Client | None
 
     def __init__(self, settings: Settings, http_client: httpx.Client | None) -> None:
-        super().__init__(settings, http_client, Rate(settings.max_rate, threading.Lock))
+        super().__init__(settings, http_client, Rate(settings.max_rate, threading.RLock))
         self.lanes = Lanes(Lane, settings.base_url)
 
     def call(self, flow: RequestFlow[T]) -> T:
@@ -57,13 +60,16 @@ class Driver(BaseDriver):
     def watch(self, flow: WatchFlow) -> Iterator[Task]:
         """Drive a flow, and yield what it emits."""
         answer: Answer = None
-        while (effect := advance(flow, answer)) is not None:
-            self.ensure_open()
-            if isinstance(effect, Emit):
-                answer = None
-                yield effect.task
-            else:
-                answer = self.perform(effect)
+        try:
+            while (effect := advance(flow, answer)) is not None:
+                self.ensure_open()
+                if isinstance(effect, Emit):
+                    answer = None
+                    yield effect.task
+                else:
+                    answer = self.perform(effect)
+        finally:
+            flow.close()
 
     def perform(self, effect: Send | Sleep) -> Answer:
         """Send, or sleep."""
@@ -105,7 +111,7 @@ class Driver(BaseDriver):
         return self._read(response, iter(response.stream))  # type: ignore[arg-type]
 
     def _by_client(self, http_client: httpx.Client, effect: Send) -> Reply | Exception:
-        effect.request.extensions = {"timeout": _each_step(effect.limit)}
+        effect.request.extensions = {"timeout": _each_step(effect.limit, effect.queue_limit)}
         try:
             response = http_client.send(effect.request, auth=self.settings.auth, follow_redirects=False, stream=True)
         except httpx.HTTPStatusError as error:
@@ -182,7 +188,7 @@ class Incoming:
                 self._response = client.send(effect.request, auth=None, follow_redirects=False, stream=True)
                 self._chunks = self._response.iter_raw()
             else:
-                self._lane = self._driver.lanes.to(effect.request.url)
+                self._lane = self._driver.lanes.lend(effect.request.url)
                 self._lane.network.begin(self._timeout)
                 self._response = self._lane.handle_request(effect.request)
                 self._chunks = iter(self._response.stream)  # type: ignore[arg-type]
@@ -205,12 +211,14 @@ class Incoming:
             self._response.close()
         if self._lane is not None:
             self._lane.network.close()
+            self._driver.lanes.drop(self._lane)
         self._response = self._lane = None
 
 
-def _each_step(limit: float) -> dict[str, float | None]:
-    """Return httpx's time limits for the caller's own client; to queue for one of its connections takes what it takes."""
-    return {"connect": min(limit, 5.0), "read": limit, "write": limit, "pool": None}
+def _each_step(limit: float, queue_limit: float = math.inf) -> dict[str, float | None]:
+    """Return httpx's time limits for the caller's own client; to queue for one of its connections is no part of them."""
+    pool = None if queue_limit == math.inf else queue_limit
+    return {"connect": min(limit, 5.0), "read": limit, "write": limit, "pool": pool}
 
 
 def _until(chunks: Iterable[bytes], ends_at: float) -> Iterator[bytes]:
@@ -260,8 +268,10 @@ class _Dispatcher:
         self._driver = driver
         self._scheduler = scheduler
         self._on_update = on_update
-        self._results: deque[Outcome | BaseException] = deque()
+        # A str stands for an update of that task, of which only the newest is kept.
+        self._results: deque[Outcome | BaseException | str] = deque()
         self._updates: dict[str, Task] = {}
+        self._pid = os.getpid()
         self._threads = 0
         self._free = 0
         self._started = False
@@ -274,6 +284,8 @@ class _Dispatcher:
 
     def stop(self) -> None:
         """Begin no more polls."""
+        if self._pid != os.getpid():
+            return
         with self._due:
             self._stopped = True
             self._results.clear()
@@ -282,21 +294,29 @@ class _Dispatcher:
             self._arrived.notify_all()
 
     def next(self) -> Outcome | BaseException | None:
-        """Return the next result; None at the end."""
+        """Return the next result; None at the end.
+
+        Raises:
+            ConfigurationError: this process was forked from that of the threads.
+        """
+        if self._pid != os.getpid():
+            raise ConfigurationError("these outcomes belong to the process that this one was forked from")
         with self._due:
             if not self._started:
                 self._started = True
                 self._start_thread()
         while True:
             with self._updating:
-                if (update := self._next_update()) is not None and self._on_update is not None:
-                    self._on_update(update)
+                found = self._take()
+                if isinstance(found, Task):
+                    if self._on_update is not None:
+                        self._on_update(found)
                     continue
+            if found is not None:
+                return found
             with self._due:
-                if self._updates:
-                    continue
                 if self._results:
-                    return self._results.popleft()
+                    continue
                 if self._stopped or self._scheduler.is_done:
                     return None
                 if self._threads:
@@ -304,11 +324,22 @@ class _Dispatcher:
                     continue
             # No thread is to be had, so the caller's own does the work.
             if (job := self._next_job(until_result=True)) is not None:
-                self._poll(job)
+                try:
+                    self._poll(job)
+                except BaseException:
+                    self.stop()
+                    raise
 
-    def _next_update(self) -> Task | None:
+    def _take(self) -> Task | Outcome | BaseException | None:
+        """Return what came first: an update, or a result."""
         with self._due:
-            return self._updates.pop(next(iter(self._updates))) if self._updates else None
+            while self._results:
+                found = self._results.popleft()
+                if not isinstance(found, str):
+                    return found
+                if (update := self._updates.pop(found, None)) is not None:
+                    return update
+        return None
 
     def _start_thread(self) -> None:
         self._threads += 1
@@ -344,7 +375,7 @@ class _Dispatcher:
     def _next_job(self, *, until_result: bool = False) -> Job | None:
         """Wait until a task is due, and return it; None at the end, or if a result came first."""
         with self._due:
-            while not self._stopped and not (until_result and (self._results or self._updates)):
+            while not self._stopped and not (until_result and self._results):
                 found = self._scheduler.pop()
                 if found is None:
                     break
@@ -358,17 +389,23 @@ class _Dispatcher:
 
     def _poll(self, job: Job) -> None:
         effect: Send | Outcome | None = job.effect
-        while isinstance(effect, Send):
-            answer = self._driver.perform(effect)
-            with self._due:
-                if self._stopped:
-                    return
-                effect = self._scheduler.advance(job, answer)
+        try:
+            while isinstance(effect, Send):
+                answer = self._driver.perform(effect)
+                with self._due:
+                    if self._stopped:
+                        return
+                    effect = self._scheduler.advance(job, answer)
+        finally:
+            if isinstance(effect, Send) and job.flow is not None:
+                job.flow.close()
         with self._due:
             if job.changed is not None and self._on_update is not None:
+                if job.task_id not in self._updates:
+                    self._results.append(job.task_id)
                 self._updates[job.task_id] = job.changed
                 self._arrived.notify()
-            if effect is not None:
+            if isinstance(effect, Outcome):
                 self._put(effect)
             self._due.notify()
 
