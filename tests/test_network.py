@@ -1,0 +1,253 @@
+"""Connections and threads that cannot be had, and what is asked about a connection."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpcore
+import pytest
+from duomi import APITimeoutError, AsyncDuomi, ConfigurationError, Duomi, Polling, Retry
+from duomi._io import lanes
+from duomi._io.network import AsyncNetwork, Network, _is_readable
+from faults import Authority, Exchange, FaultServer, answer
+from harness import KEY, TABLE_KINDS, Caller, payload, until
+
+INFO = ("socket", "client_addr", "server_addr", "ssl_object", "is_readable", "anything")
+
+
+async def echo(exchange: Exchange) -> bool:
+    task_id = exchange.path.rpartition("/")[2]
+    body = payload("succeeded") | {"id": task_id}
+    await answer(200, body)(exchange)
+    return True
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_is_asked_about_a_connection_is_answered(trusted: Authority, kind: str, scheme: str) -> None:
+    """Instrumentation learns the addresses and the TLS object of a connection, and nothing of what is unknown."""
+    tls = trusted.server("127.0.0.1") if scheme == "https" else None
+    found: dict[str, Any] = {}
+
+    def ask(client: Any) -> None:
+        (lane,) = client._driver.lanes._idle
+        stream = lane._pool.connections[0]._connection._network_stream
+        found.update({name: stream.get_extra_info(name) for name in INFO})
+
+    async def main(url: str) -> None:
+        async with AsyncDuomi(KEY, base_url=url) as client:
+            await client.get_task("a")
+            ask(client)
+
+    with FaultServer([echo], tls=tls) as server:
+        if kind == "sync":
+            with Duomi(KEY, base_url=server.url) as client:
+                client.get_task("a")
+                ask(client)
+        else:
+            anyio.run(main, server.url, backend=kind)
+        port = server.port
+
+    assert found["server_addr"][:2] == ("127.0.0.1", port)
+    assert found["client_addr"][0] == "127.0.0.1"
+    assert (found["ssl_object"] is not None) is (scheme == "https")
+    assert (found["is_readable"], found["anything"]) == (False, None)
+
+
+def test_a_closed_connection_counts_as_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection at rest is used again only if there is nothing to read, with `poll` and without."""
+    here, there = socket.socketpair()
+    for _ in range(2):
+        assert not _is_readable(here)
+        there.send(b"x")
+        assert _is_readable(here)
+        here.recv(1)
+        monkeypatch.delattr(select, "poll", raising=False)
+    here.close()
+    there.close()
+
+    assert _is_readable(here)
+
+
+def test_no_time_left_is_a_timeout() -> None:
+    """An attempt that is over neither connects, reads nor writes."""
+    network = Network()
+    network.begin(-1.0)
+
+    with pytest.raises(httpcore.ConnectTimeout):
+        network.connect_tcp("127.0.0.1", 9)
+    for error in (httpcore.ReadTimeout, httpcore.WriteTimeout):
+        with pytest.raises(error):
+            network.left(error)
+    network.interrupt()
+    network.close()
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_connecting_is_bounded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that drops the packets of a connection costs the time for connecting, and no more."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    fillers = [socket.socket() for _ in range(3)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+    monkeypatch.setattr("duomi._io.network.CONNECT", 0.3)
+    began = time.monotonic()
+
+    with pytest.raises(APITimeoutError, match="no connection in time"):
+        Caller(kind, f"http://127.0.0.1:{full.getsockname()[1]}")("get_task", "a", options={"retry": Retry(attempts=1)})
+
+    assert time.monotonic() - began < 3.0
+    for each in (full, *fillers):
+        each.close()
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_tls_that_hangs_is_bounded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says nothing to a TLS handshake costs the time for connecting, and no more."""
+
+    async def silent(exchange: Exchange) -> None:
+        await exchange.hang()
+
+    monkeypatch.setattr("duomi._io.network.CONNECT", 0.3)
+    with FaultServer([silent]) as server:
+        with pytest.raises(APITimeoutError, match="no connection in time"):
+            Caller(kind, server.url.replace("http:", "https:"))("get_task", "a", options={"retry": Retry(attempts=1)})
+        until(lambda: not server.open_connections)
+
+
+def test_socket_options_are_set() -> None:
+    """What httpcore asks for is set on the socket, in both kinds of network."""
+    option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    async def main(port: int) -> int:
+        network = AsyncNetwork()
+        stream = await network.connect_tcp("127.0.0.1", port, socket_options=[option])
+        value: int = stream.get_extra_info("socket").getsockopt(*option[:2])
+        await network.aclose()
+        return value
+
+    with FaultServer([echo]) as server:
+        network = Network()
+        network.begin(5.0)
+        stream = network.connect_tcp("127.0.0.1", server.port, socket_options=[option])
+        assert stream.get_extra_info("socket").getsockopt(*option[:2]) == 1
+        stream.close()
+        assert anyio.run(main, server.port) == 1
+        until(lambda: server.connections == 2 and not server.open_connections)
+
+
+@pytest.mark.parametrize("what", ["missing", "garbage", "a folder"])
+def test_certificates_that_cannot_be_read_are_a_setting(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that names no certificates is told by name."""
+    path = tmp_path / "ca.pem"
+    if what == "garbage":
+        path.write_text("garbage", encoding="utf-8")
+    elif what == "a folder":
+        path.mkdir()
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+    with Duomi(KEY) as client, pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        client.get_task("a")
+
+
+def test_without_threads_the_callers_own_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can be started, many tasks are waited for one after the other, `on_update` included."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    updated: list[str] = []
+    with FaultServer([echo]) as server, Duomi(KEY, base_url=server.url, polling=Polling(interval=0.01)) as client:
+        outcomes = client.as_completed(["a", "b", "c"], on_update=lambda task: updated.append(task.id))
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        found = [outcome.error for outcome in outcomes]
+        monkeypatch.undo()
+
+    assert (found, sorted(updated)) == ([None] * 3, ["a", "b", "c"])
+
+
+def test_without_threads_an_interrupt_ends_the_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll in the caller's own thread that is interrupted leaves nothing that would be waited for."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    class InterruptedTestError(Exception):
+        pass
+
+    def interrupt(_effect: object) -> None:
+        raise InterruptedTestError
+
+    with Duomi(KEY, base_url="http://127.0.0.1:9") as client:
+        outcomes = client.as_completed(["a"])
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        monkeypatch.setattr(client._driver, "perform", interrupt)
+        with pytest.raises(InterruptedTestError):
+            next(outcomes)
+        monkeypatch.undo()
+
+        assert list(outcomes) == []
+
+
+def _in_child(outcomes: Any, result: Any) -> None:
+    signal.alarm(20)
+    try:
+        next(outcomes)
+    except ConfigurationError:
+        outcomes.close()
+        result.value = 1
+    os._exit(0)
+
+
+def test_outcomes_belong_to_the_process_of_their_threads() -> None:
+    """In a forked process the iterator says so, instead of waiting for threads that are not there."""
+    context: Any = multiprocessing.get_context("fork")
+    result = context.Value("i", 0)
+    with FaultServer([echo]) as server, Duomi(KEY, base_url=server.url) as client:
+        outcomes = client.as_completed(["a", "b"])
+        next(outcomes)
+        child = context.Process(target=_in_child, args=(outcomes, result))
+        child.start()
+        child.join(30)
+
+        assert result.value == 1
+        assert len(list(outcomes)) == 1
+
+
+def test_a_lane_that_comes_back_to_a_closed_client_is_dropped() -> None:
+    """A lane is lent by an open client only, and kept by an open client only."""
+    kept: lanes.Lanes[lanes.Lane] = lanes.Lanes(lanes.Lane, "http://127.0.0.1:9")
+    lane = kept.acquire()
+    kept.close_all()
+
+    assert kept.release(lane, complete=True) == [lane]
+    for lend in (kept.acquire, lambda: kept.lend(kept._base_url)):
+        with pytest.raises(ConfigurationError, match="closed"):
+            lend()
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_outcomes_that_were_closed_before_they_began_are_none(kind: str) -> None:
+    """`aclose` before the first `anext` starts nothing."""
+
+    async def main() -> list[object]:
+        async with AsyncDuomi(KEY) as client:
+            outcomes = client.as_completed(["a"])
+            await outcomes.aclose()
+            return [outcome async for outcome in outcomes]
+
+    assert anyio.run(main, backend=kind) == []
