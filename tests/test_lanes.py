@@ -342,7 +342,10 @@ else:
 """
 
 
-@pytest.mark.parametrize("way", ["wait", "as_completed", "async wait", "async as_completed"])
+@pytest.mark.parametrize(
+    "way",
+    ["wait", "async as_completed", *(pytest.param(w, marks=pytest.mark.slow) for w in ("as_completed", "async wait"))],
+)
 def test_a_process_that_was_suspended_past_the_deadline_polls_once_more(way: str) -> None:
     """A task that finished meanwhile is found, in every way of waiting."""
     finished = threading.Event()

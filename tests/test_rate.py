@@ -96,7 +96,9 @@ def by_threads(url: str, ids: list[str]) -> list[Any]:
     return errors
 
 
-@pytest.mark.parametrize("wait", [by_batch, by_async_batch, by_threads])
+@pytest.mark.parametrize(
+    "wait", [*(pytest.param(each, marks=pytest.mark.slow) for each in (by_batch, by_threads)), by_async_batch]
+)
 @pytest.mark.parametrize(
     "refusal",
     [{}, *(pytest.param(each, marks=pytest.mark.slow) for each in ({"retry_after": "0"}, {"status": 503}))],
