@@ -478,6 +478,7 @@ def test_an_invalid_proxy_url_is_ignored(
 ) -> None:
     """An invalid proxy URL is ignored with one WARNING that does not show it."""
     monkeypatch.setattr(lanes, "_warned", set())
+    caplog.set_level("WARNING", "duomi")
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
     proxies = [lanes.proxy_for(httpx.URL("https://h/")) for _ in range(2)]
@@ -693,6 +694,7 @@ def test_a_short_key_is_told_once_and_redacted_only_as_a_whole(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A key of a few letters does not garble the texts of others."""
+    caplog.set_level("WARNING", "duomi")
     server.replies = [{"id": ID, "state": "error", "message": "task s failed", "data": {}}]
 
     with Duomi("s", base_url=server.url) as client, pytest.raises(TaskFailedError, match="task s failed"):

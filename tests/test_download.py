@@ -151,7 +151,7 @@ def test_no_two_clips_share_a_name() -> None:
     assert len(set(names)) == len(names)
     assert file_name(hashed.lower()).casefold() != file_name("A").casefold()
     assert file_name("5dd1ef43-efeb-9017-be66-f37a9d4348ee") == "5dd1ef43-efeb-9017-be66-f37a9d4348ee.mp4"
-    assert file_name("task_0123") == "task_0123.mp4"
+    assert (file_name("task_0123"), file_name("task-1")) == ("task_0123.mp4", "task-1.mp4")
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])

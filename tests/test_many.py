@@ -19,9 +19,11 @@ from duomi import (
     AuthenticationError,
     ConfigurationError,
     Duomi,
+    EmptyResultError,
     Outcome,
     Polling,
     Retry,
+    Task,
     TaskTimeoutError,
 )
 from duomi._core.poll import Poller
@@ -422,3 +424,24 @@ def test_a_timeout_of_zero_polls_each_task_once() -> None:
 
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert len(server.heads) == 2
+
+
+def test_a_suspension_during_a_poll_polls_once_more() -> None:
+    """An answer that was read long after the deadline is old, unless it is the end of the task."""
+    world = World(["a", "b"], Polling(interval=5.0, timeout=20.0))
+    first, second = world.pop(), world.pop()
+    world.now = 40.0
+    assert world.poll(first, 200, RUNNING) is None
+    assert world.poll(second, 200, RUNNING) is None
+
+    outcomes = [world.poll(world.pop(), 200, RUNNING) for _ in range(2)]
+
+    assert [type(outcome.error) for outcome in outcomes] == [TaskTimeoutError, TaskTimeoutError]
+    assert world.scheduler.pop() is None
+
+
+def test_a_deadline_after_an_empty_result_is_an_empty_result() -> None:
+    """A task that ended without a result did not time out."""
+    task = Task.from_payload({"id": "a", "state": "succeeded", "data": {}})
+
+    assert isinstance(Poller("a", Polling(), 60.0, 60.0).expired(task), EmptyResultError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import select
@@ -14,11 +15,23 @@ from typing import Any
 
 import anyio
 import httpcore
+import httpx
 import pytest
-from duomi import APITimeoutError, AsyncDuomi, ConfigurationError, Duomi, Polling, Retry
-from duomi._io import lanes
+from duomi import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncDuomi,
+    ConfigurationError,
+    DownloadError,
+    Duomi,
+    Polling,
+    Retry,
+    Task,
+)
+from duomi._core.rate import Rate
+from duomi._io import base, lanes
 from duomi._io.network import AsyncNetwork, Network, _is_readable
-from faults import Authority, Exchange, FaultServer, answer
+from faults import Authority, Exchange, FaultServer, answer, drip, head
 from harness import KEY, TABLE_KINDS, Caller, payload, until
 
 INFO = ("socket", "client_addr", "server_addr", "ssl_object", "is_readable", "anything")
@@ -252,3 +265,120 @@ def test_outcomes_that_were_closed_before_they_began_are_none(kind: str) -> None
             return [outcome async for outcome in outcomes]
 
     assert anyio.run(main, backend=kind) == []
+
+
+def finished(url: str) -> Task:
+    return Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": url}]}})
+
+
+FILM = b"\x00\x00\x00\x18ftypmp42 the film"
+
+
+def of_mock(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, content=FILM, headers={"content-type": "video/mp4"})
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+@pytest.mark.parametrize("transport", ["real", "mock"])
+def test_clips_come_by_the_callers_own_client(kind: str, transport: str, tmp_path: Path) -> None:
+    """A clip is fetched by the caller's own client, without its headers, its auth and our key."""
+    options: dict[str, Any] = {"headers": {"x-mine": "1"}, "auth": ("me", "s3cret")}
+    if transport == "mock":
+        options["transport"] = httpx.MockTransport(of_mock)
+
+    async def main(url: str) -> list[Path]:
+        async with httpx.AsyncClient(**options) as own, AsyncDuomi(KEY, base_url=url, http_client=own) as client:
+            return await client.download(finished(f"{url}/1.mp4"), tmp_path)
+
+    with FaultServer([answer(200, FILM, say="video/mp4")]) as server:
+        if kind == "sync":
+            with httpx.Client(**options) as own, Duomi(KEY, base_url=server.url, http_client=own) as client:
+                (path,) = client.download(finished(f"{server.url}/1.mp4"), tmp_path)
+        else:
+            (path,) = anyio.run(main, server.url, backend=kind)
+
+    assert path.read_bytes() == FILM
+    for exchange in server.heads:
+        assert b"authorization" not in exchange.head.lower()
+        assert b"x-mine" not in exchange.head
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_the_callers_own_client_may_find_nobody(kind: str, tmp_path: Path) -> None:
+    """A refused connection of the caller's own client is an error of ours, for tasks and for clips."""
+    url = "http://127.0.0.1:9"
+    retry = Retry(attempts=1)
+
+    async def main() -> None:
+        async with httpx.AsyncClient() as own, AsyncDuomi(KEY, base_url=url, http_client=own, retry=retry) as client:
+            with pytest.raises(APIConnectionError):
+                await client.get_task("a")
+            with pytest.raises(DownloadError):
+                await client.download(finished(f"{url}/1.mp4"), tmp_path)
+
+    if kind != "sync":
+        anyio.run(main, backend=kind)
+        return
+    with httpx.Client() as own, Duomi(KEY, base_url=url, http_client=own, retry=retry) as client:
+        with pytest.raises(APIConnectionError):
+            client.get_task("a")
+        with pytest.raises(DownloadError):
+            client.download(finished(f"{url}/1.mp4"), tmp_path)
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_a_body_that_drips_to_the_callers_own_client_ends(kind: str) -> None:
+    """The time limit of an attempt holds for a body, whoever sends the request."""
+    dripping = drip(head(200, {"content-type": "application/json", "content-length": "1000"}), b" ", 0.05)
+    options: dict[str, Any] = {"timeout": 0.3, "retry": Retry(attempts=1)}
+
+    async def main(url: str) -> None:
+        async with httpx.AsyncClient() as own, AsyncDuomi(KEY, base_url=url, http_client=own, **options) as client:
+            await client.get_task("a")
+
+    with FaultServer([dripping]) as server, pytest.raises(APITimeoutError):  # noqa: PT012  (one of two ways to ask)
+        if kind == "sync":
+            with httpx.Client() as own, Duomi(KEY, base_url=server.url, http_client=own, **options) as client:
+                client.get_task("a")
+        else:
+            anyio.run(main, server.url, backend=kind)
+
+
+def test_after_a_fork_nothing_of_the_parent_is_used() -> None:
+    """What a forked process does first gives each client new lanes and a new rate."""
+    with FaultServer([echo]) as server, Duomi(KEY, base_url=server.url) as client:
+        client.get_task("a")
+        (lane,) = client._driver.lanes._idle
+        base._forget_after_fork()
+
+        assert not client._driver.lanes._idle
+        assert client._driver.requests.rate.answered_at == -math.inf
+        client.get_task("b")
+        lane.network.close()
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_an_error_of_the_dispatcher_reaches_the_caller(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while polls are started is raised where outcomes are awaited."""
+
+    def fail(*_arguments: object, **_options: object) -> float:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Rate, "delay", fail)
+
+    async def main() -> None:
+        async with AsyncDuomi(KEY, base_url="http://127.0.0.1:9") as client:
+            await anext(client.as_completed(["a"]))
+
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012  (as above)
+        if kind == "sync":
+            with Duomi(KEY, base_url="http://127.0.0.1:9") as client:
+                next(client.as_completed(["a"]))
+        else:
+            anyio.run(main, backend=kind)
+
+
+def test_an_invalid_polling_is_rejected() -> None:
+    """Settings of the wrong kind are told before anything is sent."""
+    with Duomi(KEY) as client, pytest.raises(ConfigurationError, match="polling"):
+        client.wait("a", polling=5)  # type: ignore[arg-type]

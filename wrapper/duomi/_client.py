@@ -491,6 +491,9 @@ def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id:
             max_retry_after = driver.settings.retry.max_retry_after
             # Bounded by the client's `timeout`, not by the deadline of the wait.
             result = driver.drive(driver.requests.poll(task_id, NO_LIMIT, attempts=1))
+            if isinstance(result, Problem):
+                # This client's clock means nothing to the keeper of the wait.
+                result = result._replace(sent_at=None)
             answered_ago = RUNTIME.clock() - driver.requests.rate.answered_at
     except Exception as error:
         text = redact(repr(error))

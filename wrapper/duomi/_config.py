@@ -106,10 +106,6 @@ class APIKeyAuth(httpx.Auth):
             body = body.replace(form.encode("ascii"), b"***")
         return body
 
-    def holds(self, text: str) -> bool:
-        """Tell whether a text has the key in it."""
-        return self.redact(text) != text
-
 
 def _variable(name: str) -> str | None:
     """Return an environment variable; an empty one counts as unset."""

@@ -32,7 +32,7 @@ NAME_BYTES = 180
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\.|$)", re.IGNORECASE)
-_LIKE_A_NUMBER = re.compile(r"-\d{1,6}$")
+_LIKE_A_NUMBER = re.compile(r"-([2-9]|[1-9]\d{1,5})$")
 # A tilde stands before the hash, and nowhere else.
 _UNSAFE = frozenset('<>:"/\\|?*~')
 

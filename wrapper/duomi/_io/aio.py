@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 import httpx
+from anyio.abc import TaskGroup
 
 from duomi._config import Settings
 from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
@@ -234,7 +235,8 @@ class AsyncIncoming:
                 if client is not None:
                     effect.request.extensions["timeout"] = _each_step(self._timeout)
                     self._response = await client.send(effect.request, auth=None, follow_redirects=False, stream=True)
-                    self._chunks = self._response.aiter_raw()
+                    content = content_of(self._response)
+                    self._chunks = self._response.aiter_raw() if content is None else _once(content)
                 else:
                     self._lane = self._driver.lanes.lend(effect.request.url)
                     self._response = await self._lane.handle_async_request(effect.request)
@@ -259,6 +261,10 @@ class AsyncIncoming:
             await self._lane.network.aclose()
             self._driver.lanes.drop(self._lane)
         self._response = self._chunks = self._lane = None
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes]:
+    yield content
 
 
 async def close(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
@@ -445,19 +451,23 @@ class _Dispatcher:
         try:
             with anyio.CancelScope() as self._scope:
                 async with anyio.create_task_group() as polls:
-                    while not self._scheduler.is_done and not self._stopped:
-                        if isinstance(found := self._next_due(), Job):
-                            polls.start_soon(self._poll, found)
-                        else:
-                            self._woken = anyio.Event()
-                            with anyio.move_on_after(found):
-                                await self._woken.wait()
+                    try:
+                        await self._start_polls(polls)
+                    except Exception as error:
+                        # Whatever it is, it belongs to the caller; the group would wrap it.
+                        self._put(error)
                     polls.cancel_scope.cancel()
-        except Exception as error:
-            # Whatever it is, it belongs to the caller.
-            self._put(error)
         finally:
             self._end()
+
+    async def _start_polls(self, polls: TaskGroup) -> None:
+        while not self._scheduler.is_done and not self._stopped:
+            if isinstance(found := self._next_due(), Job):
+                polls.start_soon(self._poll, found)
+            else:
+                self._woken = anyio.Event()
+                with anyio.move_on_after(found):
+                    await self._woken.wait()
 
     def _next_due(self) -> Job | float:
         """Return the job whose turn it is, or the seconds until there is one."""

@@ -165,15 +165,10 @@ class Lanes(Generic[LaneT]):
 
     def _stale(self, now: float) -> list[LaneT]:
         stale: list[LaneT] = []
-        while self._idle:
-            try:
-                lane = self._idle.popleft()
-            except IndexError:
-                break
-            if now - lane.rests_since < KEEP_ALIVE:
-                self._idle.appendleft(lane)
-                break
-            stale.append(lane)
+        with contextlib.suppress(IndexError):
+            while now - (lane := self._idle.popleft()).rests_since >= KEEP_ALIVE:
+                stale.append(lane)
+            self._idle.appendleft(lane)
         return stale
 
     @property

@@ -186,7 +186,8 @@ class Incoming:
             if client is not None:
                 effect.request.extensions["timeout"] = _each_step(self._timeout)
                 self._response = client.send(effect.request, auth=None, follow_redirects=False, stream=True)
-                self._chunks = self._response.iter_raw()
+                content = content_of(self._response)
+                self._chunks = self._response.iter_raw() if content is None else iter([content])
             else:
                 self._lane = self._driver.lanes.lend(effect.request.url)
                 self._lane.network.begin(self._timeout)
