@@ -68,7 +68,7 @@ class Counting(Polling):
 
     polls = 0
 
-    def delay(self, history: Sequence[Observation]) -> float:
+    def delay(self, history: Sequence[Observation], typical: Sequence[float] = ()) -> float:  # noqa: ARG002  (the schedule passes it)
         """Count."""
         Counting.polls += len(history[-1:])
         return 0.0

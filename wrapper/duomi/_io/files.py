@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import secrets
 from pathlib import Path
 
 from duomi._core.download import Disk
@@ -21,7 +20,7 @@ class PartFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        self._part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
         self._file = self._part.open("xb")
 
     def write(self, chunk: bytes) -> None:
