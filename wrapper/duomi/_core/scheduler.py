@@ -76,7 +76,7 @@ class Scheduler:
         self._heap: list[tuple[float, int, Job]] = [(began, n, Job(n, each, state)) for n, each in enumerate(pollers)]
         self._pushed = len(pollers)
         self._ends_at = began + (pollers[0].timeout if pollers else 0.0)
-        self._expected_by = math.inf
+        self._deadline_seen = False
         # With no time at all each task is polled once, as `wait` does.
         self._resumed_at = began if self._ends_at == began else -math.inf
         self.max_in_flight = max_in_flight
@@ -108,10 +108,11 @@ class Scheduler:
         if not self._heap:
             return math.inf if self._in_flight else None
         now = self._runtime.clock()
-        if now >= self._ends_at and now > self._expected_by + SUSPENDED:
-            # The process was suspended past the deadline; meanwhile the tasks may have finished.
-            self._resumed_at = now
-        self._expected_by = math.inf
+        if now >= self._ends_at and not self._deadline_seen:
+            self._deadline_seen = True
+            if now > self._ends_at + SUSPENDED:
+                # The process was suspended past the deadline; meanwhile the tasks may have finished.
+                self._resumed_at = now
         over = now >= self._ends_at and self._heap[0][2].sent_at >= self._resumed_at
         if self._refusal is not None or over:
             _, _, job = heapq.heappop(self._heap)
@@ -124,8 +125,7 @@ class Scheduler:
         turn = now + self._requests.rate.delay(now)
         due = max(self._heap[0][0], turn) if now < self._ends_at else turn
         if now < due:
-            self._expected_by = min(due, self._ends_at) if now < self._ends_at else due
-            return self._expected_by - now
+            return (min(due, self._ends_at) if now < self._ends_at else due) - now
         self._in_flight += 1
         return heapq.heappop(self._heap)[2]
 
