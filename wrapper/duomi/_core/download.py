@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-import attrs
 import httpx
 
 from duomi._config import HEADERS, IfExists, is_loopback
@@ -39,8 +38,7 @@ _UNSAFE = frozenset('<>:"/\\|?*~')
 log = logging.getLogger("duomi")
 
 
-@attrs.frozen
-class Target:
+class Target(NamedTuple):
     """Where the clips go, and what happens to a file that already exists; `on_progress` gets the bytes so far and in all."""
 
     directory: str | os.PathLike[str]

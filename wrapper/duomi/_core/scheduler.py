@@ -11,8 +11,6 @@ import logging
 import math
 from collections.abc import Sequence
 
-import attrs
-
 from duomi._core.poll import SUSPENDED, Failure, Poll, PollAgain, Poller, PollState, is_changed, raise_if_failed
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, RequestFlow, Requests, Send, Sleep
@@ -22,7 +20,6 @@ from duomi._task import Outcome, Task
 log = logging.getLogger("duomi")
 
 
-@attrs.define(eq=False)
 class Job:
     """One task that is waited for.
 
@@ -38,15 +35,17 @@ class Job:
         effect: what the poll is to send.
     """
 
-    number: int
-    poller: Poller
-    state: PollState
-    last: Task | None = None
-    changed: Task | None = None
-    started_at: float = -math.inf
-    sent_at: float = -math.inf
-    flow: RequestFlow[Task] | None = None
-    effect: Send | None = None
+    __slots__ = ("changed", "effect", "flow", "last", "number", "poller", "sent_at", "started_at", "state")
+
+    def __init__(self, number: int, poller: Poller, state: PollState) -> None:
+        self.number = number
+        self.poller = poller
+        self.state = state
+        self.last: Task | None = None
+        self.changed: Task | None = None
+        self.started_at = self.sent_at = -math.inf
+        self.flow: RequestFlow[Task] | None = None
+        self.effect: Send | None = None
 
     @property
     def task_id(self) -> str:

@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar
 
 import anyio
 import httpx
-from anyio.abc import TaskGroup
 
 from duomi._config import Settings
 from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
@@ -460,7 +459,7 @@ class _Dispatcher:
         finally:
             self._end()
 
-    async def _start_polls(self, polls: TaskGroup) -> None:
+    async def _start_polls(self, polls: "anyio.abc.TaskGroup") -> None:
         while not self._scheduler.is_done and not self._stopped:
             if isinstance(found := self._next_due(), Job):
                 polls.start_soon(self._poll, found)
