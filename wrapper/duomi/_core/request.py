@@ -61,6 +61,7 @@ class TimeLimit(NamedTuple):
 
 
 NO_LIMIT = TimeLimit(math.inf, math.inf)
+_NO_BODY: Final = httpx.ByteStream(b"")
 
 
 class Send(NamedTuple):
@@ -247,7 +248,9 @@ class Requests:
 
     def _task_flow(self, task_id: str, call: Call) -> RequestFlow[Task]:
         url, name = _task_url(self._settings.base_url, task_id)
-        request = httpx.Request("GET", url)
+        # A stream spares the default headers, which take as long as the rest of a request.
+        request = httpx.Request("GET", url, stream=_NO_BODY)
+        request.read()
         request.headers = self.headers
         parser = ReplyParser(name, self._settings.auth.redact, self._host)
         read = read_task(task_id, strict=self._settings.strict)
