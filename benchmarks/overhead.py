@@ -14,9 +14,13 @@ from server import RUNWAY, TASK, served
 
 def main() -> None:
     """Print the table."""
-    with served() as url, httpx.Client(headers={"Authorization": "key"}) as raw, Duomi("key", base_url=url) as client:
-        peer = openai.OpenAI(api_key="key", base_url=url)
-        runway = runwayml.RunwayML(api_key="key", base_url=url)
+    with (
+        served() as url,
+        httpx.Client(headers={"Authorization": "sk-benchmark"}) as raw,
+        Duomi("key", base_url=url) as client,
+    ):
+        peer = openai.OpenAI(api_key="sk-benchmark", base_url=url)
+        runway = runwayml.RunwayML(api_key="sk-benchmark", base_url=url)
         task_url = f"{url}/v1/videos/tasks/{TASK['id']}"
         contenders = {
             "httpx `Client.get` + `json.loads`": lambda: json.loads(raw.get(task_url).content),

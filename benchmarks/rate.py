@@ -230,20 +230,23 @@ class _Server:
 
 
 def _in_batch(url: str, ids: list[str]) -> int:
-    with Duomi("key", base_url=url, polling=Polling(interval=1.0)) as client:
+    with Duomi("sk-benchmark", base_url=url, polling=Polling(interval=1.0)) as client:
         return sum(outcome.error is None for outcome in client.as_completed(ids))
 
 
 def _in_async_batch(url: str, ids: list[str]) -> int:
     async def main() -> int:
-        async with AsyncDuomi("key", base_url=url, polling=Polling(interval=1.0)) as client:
+        async with AsyncDuomi("sk-benchmark", base_url=url, polling=Polling(interval=1.0)) as client:
             return sum([outcome.error is None async for outcome in client.as_completed(ids)])
 
     return asyncio.run(main())
 
 
 def _in_threads(url: str, ids: list[str]) -> int:
-    with Duomi("key", base_url=url, polling=Polling(interval=1.0)) as client, ThreadPoolExecutor(40) as threads:
+    with (
+        Duomi("sk-benchmark", base_url=url, polling=Polling(interval=1.0)) as client,
+        ThreadPoolExecutor(40) as threads,
+    ):
         return sum(task.is_succeeded for task in threads.map(client.wait, ids))
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from sys import intern
 from typing import Any
 
 from duomi_api.contract import SCHEMAS
@@ -184,8 +185,10 @@ def read_http_date(text: str | None) -> datetime | None:
 def decode(content: bytes) -> Any:
     """Decode JSON; a text that is not JSON gives a ValueError, returned."""
     try:
-        return json.loads(content)
+        payload = json.loads(content)
     except ValueError as error:
         return error
     except RecursionError as error:
         return ValueError(str(error))
+    # Thousands of tasks that are waited for share the names of their fields.
+    return {intern(name): value for name, value in payload.items()} if isinstance(payload, dict) else payload
