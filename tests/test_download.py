@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from duomi import DownloadError, Task
-from duomi._core.download import file_name
+from duomi._core.names import file_name
 from duomi._io.files import PartFile
 from harness import KEY, Caller, Server
 from werkzeug import Request, Response

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 import httpx
 
 from duomi._config import HEADERS, IfExists, is_loopback
+from duomi._core.names import file_name
 from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, is_permanent, retry_after
 from duomi._core.request import RequestFlow, Runtime, Send, Sleep
 from duomi._errors import ConfigurationError, DownloadError
@@ -25,15 +25,10 @@ from duomi._task import Task
 T = TypeVar("T")
 
 REDIRECTS = 5
-NAME_BYTES = 180
 
 # A signed URL is over, or does not answer yet.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MOVED = frozenset({301, 302, 303, 307, 308})
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\.|$)", re.IGNORECASE)
-_LIKE_A_NUMBER = re.compile(r"-([2-9]|[1-9]\d{1,5})$")
-# A tilde stands before the hash, and nowhere else.
-_UNSAFE = frozenset('<>:"/\\|?*~')
 
 log = logging.getLogger("duomi")
 
@@ -329,17 +324,3 @@ def _is_web(url: httpx.URL) -> bool:
 
 def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def file_name(task_id: str, number: int = 1) -> str:
-    """Return the name of a task's clip, valid on Linux, macOS and Windows; no two clips share one.
-
-    An id gets 8 hex digits of its SHA-256 if it had to be changed, or if its name could be another's: that of a second
-    clip (`a-2`), or that of an id in other letters on a file system that ignores case.
-    """
-    safe = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in task_id).strip(" .")
-    safe = f"_{safe}" if _RESERVED.match(safe) else safe
-    safe = safe.encode()[:NAME_BYTES].decode(errors="ignore") or "task"
-    if safe != task_id or not safe.isascii() or safe != safe.lower() or _LIKE_A_NUMBER.search(safe):
-        safe += "~" + hashlib.sha256(task_id.encode(errors="surrogatepass")).hexdigest()[:8]
-    return f"{safe}.mp4" if number == 1 else f"{safe}-{number}.mp4"
