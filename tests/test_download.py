@@ -181,6 +181,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
         monkeypatch.delattr("os.link")
     first, second = PartFile(tmp_path / "t.mp4"), PartFile(tmp_path / "t.mp4")
     for part, content in ((first, b"first"), (second, b"second")):
+        part.restart()
         part.write(content)
 
     first.finish(replace=False)

@@ -16,9 +16,10 @@ import attrs
 import httpx
 import pytest
 from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
-from duomi._core.download import Disk, Head, Target, download_flow
+from duomi._core.download import Disk, Head, Urls
 from duomi._core.request import Runtime
-from duomi._io.files import PartFile
+from duomi._core.save import Target, save_flow
+from duomi._io.files import Folder
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
 from harness import KEY, TABLE_KINDS, Caller
 
@@ -79,6 +80,20 @@ class Clip:
 
 
 OTHER = CLIP[::-1]
+HALF = len(CLIP) // 2
+LAST = len(CLIP) - 1
+
+
+async def fresh(exchange: Exchange) -> bool | None:
+    """Answer the task with another signature in its URL."""
+    return await answer(200, finished(f"http://{exchange.header('host')}/1.mp4?sig=new"))(exchange)
+
+
+def part(start: int, end: int, total: int | str) -> Play:
+    """Answer a range, whatever was asked for."""
+    body = (CLIP + CLIP)[start : end + 1]
+    return answer(206, body, say="video/mp4", etag=ETAG, content_range=f"bytes {start}-{end}/{total}")
+
 
 CLIPS: dict[str, Clip] = {
     "whole": Clip([clip()], True, 1),
@@ -101,6 +116,22 @@ CLIPS: dict[str, Clip] = {
     "a range that was not requested": Clip([cut(etag=ETAG), rest(shift=1), clip()], True, 3),
     "a range of unknown length": Clip([cut(etag=ETAG), rest(total="*")], True, 2),
     "a range that ends too early": Clip([cut(etag=ETAG), answer(206, CLIP[len(CLIP) // 2:][:10], say="video/mp4", etag=ETAG, content_range=f"bytes {len(CLIP) // 2}-{len(CLIP) // 2 + 9}/{len(CLIP)}"), rest()], True, 3),
+    "a 206 without an ETag and with other bytes": Clip([cut(etag=ETAG), answer(206, OTHER[HALF:], say="video/mp4", content_range=f"bytes {HALF}-{LAST}/{len(CLIP)}"), clip()], True, 3),
+    "a range of unknown total that breaks off": Clip([cut(etag=ETAG), rest(total="*", upto=1_000), rest()], True, 3),
+    "a part of the range, of unknown total": Clip([cut(etag=ETAG), part(HALF, HALF + 999, "*"), rest()], True, 3),
+    "a part of the range, of a shorter file": Clip([cut(etag=ETAG), part(HALF, HALF + 999, HALF + 1_000), clip()], True, 3),
+    "a part of the range, of a longer file": Clip([cut(etag=ETAG), part(HALF, LAST + 9, len(CLIP) + 9), clip()], True, 3),
+    "a range that was not asked for, from the middle": Clip([part(HALF, LAST, len(CLIP)), clip()], True, 2),
+    "a range that was not asked for, not to the end": Clip([part(0, HALF, len(CLIP)), clip()], True, 2),
+    "a range that was not asked for, of unknown total": Clip([part(0, LAST, "*"), clip()], True, 2),
+    "all bytes as a range that was not asked for": Clip([part(0, LAST, len(CLIP))], True, 1),
+    "206 without a range": Clip([answer(206, CLIP, say="video/mp4"), clip()], True, 2),
+    "206 at every attempt": Clip([answer(206, CLIP, say="video/mp4")], False, 5),
+    "203": Clip([answer(203, CLIP, say="video/mp4")], True, 1),
+    "chunks and a wrong content-length": Clip([raw(head(200, {"content-length": "99", "transfer-encoding": "chunked"}), b"%x\r\n" % len(CLIP), CLIP, b"\r\n0\r\n\r\n")], True, 1),
+    "a break every tenth": Clip([cut(len(CLIP) // 10, etag=ETAG), *[rest(upto=len(CLIP) // 10)] * 8, rest()], True, 10),
+    "a break every tenth, without an ETag": Clip([cut(len(CLIP) // 10)], False, 5),
+    "an expired URL in the middle": Clip([cut(etag=ETAG), answer(403, {}), fresh, rest()], True, 4),
     "416 to a range": Clip([cut(etag=ETAG), answer(416, b"", say="video/mp4"), clip()], True, 3),
     "a broken chunk": Clip([raw(head(200, {"transfer-encoding": "chunked"}), b"5\r\nabc\r\nzz"), clip()], True, 2),
     "truncated at every attempt": Clip([cut(etag=ETAG), rest(upto=10)], False, 5),
@@ -152,16 +183,59 @@ def test_one_clip(tmp_path: Path, kind: str, name: str) -> None:
     )
 
 
+BEGINNINGS: dict[str, tuple[bytes, bool | None]] = {
+    # Bytes, and whether they are a clip: None leaves it to the content type.
+    "mp4": (b"\0\0\0\x20ftypisom", True),
+    "mov": (b"\0\0\0\x14ftypqt  ", True),
+    "an old mov": (b"\0\0\0\x6cmoov", True),
+    "webm": (b"\x1aE\xdf\xa3", True),
+    "avi": (b"RIFF\0\0\0\0AVI ", True),
+    "jpeg": (b"\xff\xd8\xff\xe0", True),
+    "png": (b"\x89PNG\r\n\x1a\n", True),
+    "gif": (b"GIF89a", True),
+    "webp": (b"RIFF\0\0\0\0WEBP", True),
+    "other bytes": (bytes(range(256)), None),
+    "an XML error": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", False),
+    "HTML": (b"\xef\xbb\xbf\r\n <!doctype html><html>", False),
+    "HTML in UTF-16": ("\ufeff<html>".encode("utf-16-le"), False),
+    "JSON": (b' {"code": 403}', False),
+    "short text": (b"the file has expired, ask for it again..", False),
+    "long text": ("\u6587\u4ef6\u5df2\u8fc7\u671f\r\n".encode() * 99, False),
+    "markup before other bytes": (b"<\0\0", False),
+}
+KINDS_OF_CONTENT = {"video/mp4": True, "application/octet-stream": True, "": True, "image/png": True, "binary": True,
+                    "application/json": False, "text/html; charset=utf-8": False, "text/plain": False,
+                    "application/xml": False, "application/problem+json": False}  # fmt: skip
+
+
+@pytest.mark.parametrize("say", KINDS_OF_CONTENT)
+@pytest.mark.parametrize("begins", BEGINNINGS)
+def test_content_decides_before_the_content_type(tmp_path: Path, begins: str, say: str) -> None:
+    """What begins as a clip is one, what is text is none, and only for other bytes the content type counts."""
+    body, is_clip = BEGINNINGS[begins]
+
+    with FaultServer([answer(200, body, say=say)]) as server:
+        task = Task.from_payload(finished(f"{server.url}/1.mp4"))
+        if KINDS_OF_CONTENT[say] if is_clip is None else is_clip:
+            (path,) = Caller("sync", server.url)("download", task, tmp_path)
+            assert path.read_bytes() == body
+        else:
+            with pytest.raises(DownloadError, match="not a clip"):
+                Caller("sync", server.url)("download", task, tmp_path)
+            assert list(tmp_path.iterdir()) == []
+    assert len(server.heads) == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_timeout_does_not_limit_a_whole_download(tmp_path: Path, kind: str) -> None:
     """`timeout` limits the pause between two chunks, not the whole download."""
     first = head(200, {"content-type": "video/mp4", "content-length": "12"})
 
-    with FaultServer([drip(first, b"x", 0.06)]) as server:
+    with FaultServer([drip(first, b"\0", 0.06)]) as server:
         task = Task.from_payload(finished(f"{server.url}/1.mp4"))
         (path,) = Caller(kind, server.url)("download", task, tmp_path, options={"timeout": 0.3})
 
-    assert path.read_bytes() == b"x" * 12
+    assert path.read_bytes() == bytes(12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -422,7 +496,8 @@ def feed(folder: Path, heads: Sequence[Any]) -> None:
     """Feed the flow of a download with response heads."""
     task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
     runtime = Runtime(lambda: 0.0, lambda: 0.5)
-    flow = download_flow(task, Target(folder), lambda: iter(()), PartFile, runtime, Retry())  # type: ignore[arg-type, return-value]
+    urls = Urls(task, lambda: iter(()))  # type: ignore[arg-type, return-value]
+    flow = save_flow(task, Target(Folder(folder)), urls, runtime, Retry())
     effect = next(flow)
     for each in heads:
         while isinstance(effect, Disk):
@@ -439,12 +514,13 @@ def test_a_redirect_to_an_invalid_url_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_folder_is_an_error_before_a_request(tmp_path: Path) -> None:
-    """If the file cannot be opened, the download fails before any request."""
-    task = Task.from_payload(finished("http://127.0.0.1:1/1.mp4"))
-    runtime = Runtime(lambda: 0.0, lambda: 0.5)
-    flow = download_flow(task, Target(tmp_path / "x"), lambda: iter(()), PartFile, runtime, Retry())  # type: ignore[arg-type, return-value]
-    assert isinstance(next(flow), Disk)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_a_folder_is_an_error_before_a_request(tmp_path: Path, kind: str) -> None:
+    """If there is a file in the place of the folder, the download fails before any request."""
+    (tmp_path / "a").write_bytes(b"")
 
-    with pytest.raises(DownloadError, match="cannot write"):
-        flow.send(None)
+    for place in ("a", "a/b"):
+        with FaultServer([clip()]) as server, pytest.raises(DownloadError, match="cannot be a folder") as caught:
+            Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path / place)
+        assert server.connections == 0
+        assert caught.value.path == tmp_path / place

@@ -18,6 +18,7 @@ from duomi._errors import (
     ServerError,
 )
 from duomi._io.aio import AsyncCompleted
+from duomi._io.clips import AsyncClip, Clip
 from duomi._io.sync import Completed
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import (
@@ -38,10 +39,12 @@ __all__ = [
     "APIResponseError",
     "APIStatusError",
     "APITimeoutError",
+    "AsyncClip",
     "AsyncCompleted",
     "AsyncDuomi",
     "AuthenticationError",
     "Character",
+    "Clip",
     "Completed",
     "ConfigurationError",
     "DownloadError",

@@ -19,6 +19,7 @@ from duomi._config import (
     IfExists,
     Settings,
     check_callback,
+    check_directory,
     check_if_exists,
     check_max_in_flight,
     check_task,
@@ -26,15 +27,18 @@ from duomi._config import (
     check_task_ids,
     check_timeout,
 )
-from duomi._core.download import DownloadFlow, Target, download_flow
+from duomi._core.download import DownloadFlow, Urls
 from duomi._core.poll import Poller, WatchFlow, raise_if_failed, watch_flow
 from duomi._core.reply import Problem
 from duomi._core.request import NO_LIMIT
+from duomi._core.save import Target, save_flow
 from duomi._core.scheduler import Scheduler
+from duomi._core.stream import Stream
 from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
 from duomi._io.aio import AsyncCompleted, AsyncDriver
 from duomi._io.base import RUNTIME, BaseDriver
-from duomi._io.files import PartFile
+from duomi._io.clips import AsyncClip, Clip, async_download, download
+from duomi._io.files import Folder
 from duomi._io.generated import make_api
 from duomi._io.sync import Completed, Driver
 from duomi._policy import Polling, Retry
@@ -76,14 +80,26 @@ def _scheduler(
     return Scheduler(pollers, driver.requests, max_in_flight)
 
 
-def _download(driver: BaseDriver, task: Task, target: Target) -> DownloadFlow[list[Path]]:
-    """Return the flow of a download, its arguments checked."""
+def _urls(driver: BaseDriver, task: Task) -> Urls:
+    """Return the URLs of a task's clips, once it is known that a clip can be had."""
     driver.ensure_open()
-    check_task(task)
-    check_if_exists(target.if_exists)
-    check_callback("on_progress", target.on_progress)
-    ask = partial(driver.requests.get_task, task.task_id)
-    return download_flow(task, target, ask, PartFile, RUNTIME, driver.settings.retry)
+    return Urls(check_task(task), partial(driver.requests.get_task, task.task_id))
+
+
+def _save(
+    driver: BaseDriver, task: Task, directory: str | PathLike[str], if_exists: IfExists,
+    on_progress: Callable[[int, int | None], object] | None,
+) -> DownloadFlow[list[Path]]:  # fmt: skip
+    """Return the flow of a download, its arguments checked."""
+    urls = _urls(driver, task)
+    check_callback("on_progress", on_progress)
+    target = Target(Folder(check_directory(directory)), check_if_exists(if_exists), on_progress)
+    return save_flow(task, target, urls, RUNTIME, driver.settings.retry)
+
+
+def _stream(driver: BaseDriver, task: Task, index: int) -> Stream:
+    """Return one clip as a stream, its arguments checked."""
+    return Stream(task, index, _urls(driver, task), RUNTIME, driver.settings.retry)
 
 
 class Duomi:
@@ -233,8 +249,19 @@ class Duomi:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive complete. What was saved before is in `saved`.
         """
-        target = Target(directory, if_exists, on_progress)
-        return self._driver.download(_download(self._driver, task, target))
+        return download(self._driver, _save(self._driver, task, directory, if_exists, on_progress))
+
+    def stream(self, task: Task, *, index: int = 0) -> Clip:
+        """Return the bytes of one clip, for an object store for example; `index` counts the task's clips from 0.
+
+        The result is a context manager, and asks for the clip when its block is entered. A connection that breaks off is
+        resumed, or begun again without what was read before.
+
+        Raises:
+            ConfigurationError: there is no such clip.
+            DownloadError: the task is not finished, failed or has no video; or, as you read, the clip did not arrive complete.
+        """
+        return Clip(self._driver, _stream(self._driver, task, index))
 
     def with_options(
         self,
@@ -422,8 +449,19 @@ class AsyncDuomi:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive complete. What was saved before is in `saved`.
         """
-        target = Target(directory, if_exists, on_progress)
-        return await self._driver.download(_download(self._driver, task, target))
+        return await async_download(self._driver, _save(self._driver, task, directory, if_exists, on_progress))
+
+    def stream(self, task: Task, *, index: int = 0) -> AsyncClip:
+        """Return the bytes of one clip, for an object store for example; `index` counts the task's clips from 0.
+
+        The result is an async context manager, and asks for the clip when its block is entered. A connection that breaks
+        off is resumed, or begun again without what was read before.
+
+        Raises:
+            ConfigurationError: there is no such clip.
+            DownloadError: the task is not finished, failed or has no video; or, as you read, the clip did not arrive complete.
+        """
+        return AsyncClip(self._driver, _stream(self._driver, task, index))
 
     def with_options(
         self,

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable
 from functools import partial
 from inspect import iscoroutinefunction
 from ipaddress import IPv4Network, ip_address
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 from urllib.parse import quote
 
@@ -302,6 +303,20 @@ def check_callback(name: str, callback: object, *, may_be_async: bool = False) -
         raise ConfigurationError(
             f"{name} is an async function, whose coroutine would not be awaited here: pass a plain one"
         )
+
+
+def check_directory(directory: object) -> Path:
+    """Return the path of a folder, absolute from now on.
+
+    Raises:
+        ConfigurationError: it is no path, or the current directory is gone.
+    """
+    if not isinstance(directory, str | os.PathLike) or "\0" in str(os.fspath(directory)):
+        raise ConfigurationError(f"directory must be the path of a folder, not {directory!r}")
+    try:
+        return Path(os.fsdecode(directory)).absolute()
+    except FileNotFoundError as error:
+        raise ConfigurationError("the current directory does not exist any more") from error
 
 
 def check_if_exists(if_exists: Any) -> IfExists:

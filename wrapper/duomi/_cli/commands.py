@@ -237,7 +237,8 @@ async def _save(job: _Job, outcome: Outcome, several: asyncio.Semaphore) -> None
             and (task.videos or job.only_finished)
         ):
             async with several:
-                paths = await job.client.download(task, job.directory, if_exists=job.if_exists)
+                saved = await job.client.download(task, job.directory, if_exists=job.if_exists)
+            paths = [job.directory / path.name for path in saved]
     except DuomiError as error:
         outcome = attrs.evolve(outcome, error=error)
     result = job.results[outcome.task_id] = TaskResult(outcome, paths)

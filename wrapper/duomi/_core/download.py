@@ -1,44 +1,62 @@
-"""One clip: resume, redirects, a fresh URL, when to give up; complete or not at all."""
+"""One clip: what is taken as one, resume, redirects, a fresh URL, when to give up.
+
+The first row that holds for an answer decides:
+
+| answer | what follows |
+| --- | --- |
+| none, or it breaks off | asked again; an error if that cannot help (certificate, host name, invalid URL) |
+| 301, 302, 303, 307, 308 with a location | followed, at most 5, and never from https to http |
+| 400, 401, 403, 404, 410 | the API is asked for a fresh URL; if it has no other, the same again |
+| 408, 425, 429, 5xx | asked again, not before its Retry-After |
+| 416 to a range | asked again, from the first byte |
+| 206 to a range, with the same strong ETag, total and start | the rest of the clip |
+| 206 to no range, with all bytes | the clip |
+| 206 otherwise | asked again, from the first byte |
+| any other status but 200 and 203 | an error |
+| compressed | an error |
+| empty | an error |
+| begins as an mp4, mov, webm, avi or image does | the clip, whatever its content type |
+| content type of a text; or begins with `<` or `{`; or is text | an error |
+| fewer bytes than announced | asked again, for the rest |
+| anything else | the clip |
+
+Asked again means within `Retry`. An attempt that gains much does not count.
+"""
 
 from __future__ import annotations
 
-import errno
-import itertools
 import logging
-import os
 import re
-from collections.abc import Callable, Generator, Iterator
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import httpx
 
-from duomi._config import HEADERS, IfExists, is_loopback
-from duomi._core.names import file_name
+from duomi._config import HEADERS, is_loopback
 from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, is_permanent, retry_after
 from duomi._core.request import RequestFlow, Runtime, Send, Sleep
-from duomi._errors import ConfigurationError, DownloadError
+from duomi._errors import DownloadError
 from duomi._policy import Retry
 from duomi._task import Task
 
 T = TypeVar("T")
 
-REDIRECTS = 5
+REDIRECTS: Final = 5
+# So many bytes show whether an answer is a clip.
+BEGINNING: Final = 512
+MUCH: Final = 64 * 1024
 
 # A signed URL is over, or does not answer yet.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MOVED = frozenset({301, 302, 303, 307, 308})
+_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"pnot", b"styp"})
+_MAGIC = (b"\x1a\x45\xdf\xa3", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+_IN_RIFF = frozenset({b"AVI ", b"WEBP"})
+_TEXT_KINDS = ("html", "json", "xml", "javascript")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_NOT_IN_TEXT = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 
 log = logging.getLogger("duomi")
-
-
-class Target(NamedTuple):
-    """Where the clips go, and what happens to a file that already exists; `on_progress` gets the bytes so far and in all."""
-
-    directory: str | os.PathLike[str]
-    if_exists: IfExists = "error"
-    on_progress: Callable[[int, int | None], object] | None = None
 
 
 class Head(NamedTuple):
@@ -59,29 +77,29 @@ class Pull(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """The effect of doing something that blocks on the disk; its result is its OSError, or None."""
+    """The effect of doing something that blocks on the disk; its result is its exception, or None."""
 
     action: Callable[[], object]
 
 
-class PartFile(Protocol):
-    """The file that a clip is written to until it is complete."""
+class HandOut(NamedTuple):
+    """The effect of handing a chunk to the caller who streams a clip."""
 
-    def write(self, chunk: bytes) -> None:
-        """Append a chunk."""
-
-    def restart(self) -> None:
-        """Drop what was written."""
-
-    def finish(self, *, replace: bool) -> None:
-        """Give it the target's name."""
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
+    chunk: bytes
 
 
-Effect: TypeAlias = Open | Pull | Disk | Send | Sleep
+Effect: TypeAlias = Open | Pull | Disk | HandOut | Send | Sleep
 DownloadFlow: TypeAlias = Generator[Effect, Any, T]
+
+
+class Sink(Protocol):
+    """What takes the bytes of a clip."""
+
+    def restart(self) -> DownloadFlow[None]:
+        """Begin again with the first byte."""
+
+    def write(self, chunk: bytes, total: int | None) -> DownloadFlow[None]:
+        """Take the next chunk, of so many bytes in all."""
 
 
 class _Transient(Exception):  # noqa: N818  (not an error: the next attempt may bring the rest)
@@ -90,138 +108,146 @@ class _Transient(Exception):  # noqa: N818  (not an error: the next attempt may 
         self.retry_after = retry_after
 
 
-class _UrlExpired(Exception):  # noqa: N818  (as above)
+class _UrlExpired(_Transient):
     pass
 
 
-def download_flow(
-    task: Task,
-    target: Target,
-    ask: Callable[[], RequestFlow[Task]],
-    make_part: Callable[[Path], PartFile],
-    runtime: Runtime,
-    retry: Retry,
-) -> DownloadFlow[list[Path]]:
-    """Save every video of a task; `ask` makes the flow that asks for the task once more, `make_part` opens a file."""
-    task_id = task.task_id
-    if not task.is_finished:
-        raise DownloadError(f"task {task_id} is not finished: it is {task.state.value}")
-    if task.is_failed or not task.videos:
-        reason = f"failed: {task.message}" if task.is_failed else "has no video"
-        raise DownloadError(f"task {task_id} {reason}")
-    directory = _folder(target.directory)
-    paths = [directory / file_name(task_id, number) for number in range(1, len(task.videos) + 1)]
-    yield from _on_disk(lambda: directory.mkdir(parents=True, exist_ok=True), directory, "", [])
-    for path, video in zip(paths, task.videos, strict=True):
-        if target.if_exists == "error" and os.path.lexists(path):
-            raise DownloadError(f"{path} already exists; if_exists='replace' replaces it", video.url, str(path))
-    saved: list[str] = []
-    urls = [video.url for video in task.videos]
-    for number, path in enumerate(paths):
-        if target.if_exists == "skip" and os.path.lexists(path):
-            log.warning("%s already exists; kept", path)
-            continue
-        clip = _Clip(urls[number], path, target, saved, make_part)
-        attempts = itertools.count(1)
-        while True:
-            try:
-                yield from clip.fetch(runtime, retry, attempts)
-                break
-            except _UrlExpired as expired:
-                fresh = yield from ask()
-                if isinstance(fresh, Problem):
-                    raise clip.error(f"{expired}; and no fresh URL: {fresh.error}") from fresh.error
-                urls[number:] = [video.url for video in fresh.videos][number:] + urls[max(number, len(fresh.videos)) :]
-                if urls[number] == clip.url:
-                    # A clip may need a second or two until its URL answers.
-                    delay = retry.delay(clip.attempt, None, runtime.jitter())
-                    if delay is None:
-                        raise clip.error(f"{expired}, and the API has no other URL for it") from None
-                    yield Sleep(delay, "retry")
-                elif clip.attempt >= retry.attempts:
-                    raise clip.error(str(expired)) from None
-                clip = _Clip(urls[number], path, target, saved, make_part)
-        saved.append(str(path))
-    return paths
+class Urls:
+    """The URLs of a task's clips; `ask` makes the flow that asks for the task once more."""
+
+    def __init__(self, task: Task, ask: Callable[[], RequestFlow[Task]]) -> None:
+        self.all = [video.url for video in task.videos]
+        self._ask = ask
+
+    def refresh(self, number: int) -> RequestFlow[None]:
+        """Ask for fresh URLs from one clip on; a URL that the API has no longer stays."""
+        task = yield from self._ask()
+        if isinstance(task, Problem):
+            return task
+        fresh = [video.url for video in task.videos]
+        self.all[number:] = fresh[number:] + self.all[max(number, len(fresh)) :]
+        return None
 
 
-class _AsWritten(httpx.URL):
-    """A URL whose path is sent to the letter: httpx tidies one up, and a signature holds only for what was signed."""
+class Fetch:
+    """Fetches one clip of a task, complete or not at all.
 
-    _target: bytes | None = None
-
-    def keep(self, written: str) -> None:
-        """Keep the path and the query of the text that the URL was read from, where they can be sent."""
-        found = re.fullmatch(r"https?://[^/?#]*(/[!-\"$-~]*)(#.*)?", written.strip(), re.IGNORECASE | re.DOTALL)
-        self._target = found[1].encode("ascii") if found else None
-
-    @property
-    def raw_path(self) -> bytes:
-        return super().raw_path if self._target is None else self._target
-
-
-class _Clip:
-    """One clip on its way to one file."""
+    Args:
+        name: how messages call the clip.
+        urls: the URLs of the task's clips.
+        number: which clip, from 0 on.
+        sink: takes its bytes.
+        runtime: the clock and the jitter.
+        retry: how often it is asked for.
+        error: makes an error of a message and a URL.
+    """
 
     def __init__(
-        self, url: str, path: Path, target: Target, saved: list[str], make_part: Callable[[Path], PartFile]
+        self,
+        name: str,
+        urls: Urls,
+        number: int,
+        sink: Sink,
+        runtime: Runtime,
+        retry: Retry,
+        error: Callable[[str, str], DownloadError],
     ) -> None:
-        self.url = url
-        self.path = path
-        self.saved = saved
-        self._may_replace = target.if_exists == "replace"
-        self._on_progress = target.on_progress
-        self.attempt = 0
+        self.size: int | None = None
+        self.content_type = ""
+        self.url = urls.all[number]
+        self._name = name
+        self._urls = urls
+        self._number = number
+        self._sink = sink
+        self._runtime = runtime
+        self._retry = retry
+        self._error = error
         self._done = 0
-        self._warned = False
         self._etag: str | None = None
-        self._make_part = make_part
-        self._part: PartFile
+        self._warned = False
+
+    def run(self) -> DownloadFlow[None]:
+        """Return the flow."""
+        retry, failures, furthest = self._retry, 0, 0
+        while True:
+            try:
+                yield from self._attempt()
+            except _Transient as problem:
+                failures = 1 if self._done - furthest >= self._much else failures + 1
+                furthest = max(furthest, self._done)
+                delay = retry.delay(failures, problem.retry_after, self._runtime.jitter())
+                if isinstance(problem, _UrlExpired):
+                    yield from self._refresh(problem, delay)
+                elif delay is None:
+                    raise self.error(str(problem)) from problem.__cause__
+                else:
+                    log.info("%s: %s; attempt %d of %d", self._name, problem, failures + 1, retry.attempts)
+                    yield Sleep(delay, "retry" if problem.retry_after is None else "retry-after")
+            else:
+                return
 
     def error(self, text: str) -> DownloadError:
-        return DownloadError(f"{self.path.name}: {text}", self.url, str(self.path), self.saved)
+        """Return an error that names the clip."""
+        return self._error(f"{self._name}: {text}", self.url)
 
-    def fetch(self, runtime: Runtime, retry: Retry, attempts: Iterator[int]) -> DownloadFlow[None]:
-        try:
-            self._part = self._make_part(self.path)
-        except OSError as error:
-            raise self.error(f"cannot write: {error.strerror}") from error
-        try:
-            while True:
-                attempt = self.attempt = next(attempts)
-                try:
-                    yield from self._attempt()
-                    break
-                except _Transient as problem:
-                    delay = retry.delay(attempt, problem.retry_after, runtime.jitter())
-                    if delay is None:
-                        raise self.error(str(problem)) from problem.__cause__
-                    log.info("%s: %s; attempt %d of %d", self.path.name, problem, attempt + 1, retry.attempts)
-                    yield Sleep(delay, "retry" if problem.retry_after is None else "retry-after")
-            yield from self._disk(partial(self._part.finish, replace=self._may_replace))
-        finally:
-            self._part.discard()
+    @property
+    def _much(self) -> int:
+        return MUCH if self.size is None else max(1, min(MUCH, self.size // 100))
+
+    def _refresh(self, expired: _UrlExpired, delay: float | None) -> DownloadFlow[None]:
+        problem = yield from self._urls.refresh(self._number)
+        if problem is not None:
+            raise self.error(f"{expired}; and no fresh URL: {problem.error}") from problem.error
+        old, self.url = self.url, self._urls.all[self._number]
+        if delay is None:
+            why = f"{expired}, and the API has no other URL for it" if old == self.url else str(expired)
+            raise self.error(why) from None
+        if old == self.url:
+            # A clip may need a second or two until its URL answers.
+            yield Sleep(delay, "retry")
+        elif old.partition("?")[0] != self.url.partition("?")[0]:
+            # An ETag says nothing of another file.
+            self._etag = None
 
     def _attempt(self) -> DownloadFlow[None]:
-        total = yield from self._begin((yield from self._open()))
+        yield from self._begin((yield from self._open()))
+        beginning = b""
         while (chunk := (yield Pull())) is not None:
             if isinstance(chunk, Exception):
                 raise _Transient(f"broken off after {self._done} bytes: {_describe(chunk)}") from chunk
-            yield from self._disk(partial(self._part.write, chunk))
-            self._done += len(chunk)
-            if self._on_progress is not None:
-                self._on_progress(self._done, total)
-        if total is not None and self._done != total:
-            raise _Transient(f"{self._done} bytes of {total} came")
+            if not self._done:
+                beginning += chunk
+                if len(beginning) < BEGINNING:
+                    continue
+                chunk = self._checked(beginning)
+            yield from self._take(chunk)
+        if not self._done and beginning:
+            yield from self._take(self._checked(beginning))
+        if self.size is not None and self._done != self.size:
+            raise _Transient(f"{self._done} bytes of {self.size} came")
         if self._done == 0:
             raise self.error("the clip is empty")
 
+    def _take(self, chunk: bytes) -> DownloadFlow[None]:
+        yield from self._sink.write(chunk, self.size)
+        self._done += len(chunk)
+
+    def _checked(self, beginning: bytes) -> bytes:
+        """Return the beginning of an answer that is a clip."""
+        kind = self.content_type.partition(";")[0].strip().lower()
+        if not is_media(beginning):
+            if kind.startswith("text/") or kind.endswith(_TEXT_KINDS):
+                raise self.error(f"the answer is {kind}, not a clip")
+            if is_text(beginning):
+                raise self.error(f"the answer is a text, not a clip (its content type is {kind or 'missing'})")
+        return beginning
+
     def _open(self) -> DownloadFlow[Head]:
-        url, written = _parse(self.url, self), self.url
+        url, written = self._parse(self.url), self.url
         for _ in range(REDIRECTS + 1):
             if url.scheme == "http" and not self._warned and not is_loopback(url.host):
                 self._warned = True
-                log.warning("%s comes over http, so it may be changed on the way", self.path.name)
+                log.warning("%s comes over http, so it may be changed on the way", self._name)
             answer: Head | Exception = yield Open(self._request(url, written))
             if isinstance(answer, Exception):
                 if is_permanent(answer):
@@ -239,83 +265,119 @@ class _Clip:
             url, written = target, location
         raise self.error(f"more than {REDIRECTS} redirects")
 
+    def _parse(self, url: str) -> httpx.URL:
+        try:
+            parsed = httpx.URL(url)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise self.error("invalid URL") from error
+        if not _is_web(parsed):
+            raise self.error("the URL is not an http or https one")
+        return parsed
+
     def _request(self, url: httpx.URL, written: str) -> httpx.Request:
         headers = {"user-agent": HEADERS["user-agent"], "accept": "*/*", "accept-encoding": "identity"}
-        if self._done and self._etag is not None:
+        if self._is_resumed and self._etag is not None:
             headers |= {"range": f"bytes={self._done}-", "if-range": self._etag}
         request = httpx.Request("GET", url, headers=headers)
         request.url = _AsWritten(url)
         request.url.keep(written)
         return request
 
-    def _begin(self, head: Head) -> DownloadFlow[int | None]:
-        """Check the head, prepare the file, and return how many bytes there will be."""
-        if head.status in _EXPIRED:
-            raise _UrlExpired(f"status {head.status}")
-        if head.status in TRANSIENT_STATUSES or head.status >= 500:
-            raise _Transient(f"status {head.status}", retry_after(head.headers.get("retry-after")))
-        if head.status == 416 and self._done:
-            yield from self._restart()
-            raise _Transient("status 416")
-        if head.status not in {200, 206}:
-            raise self.error(f"status {head.status}")
-        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind.endswith(("html", "json")):
-            raise self.error(f"the response is {kind}, not a clip")
-        if compressed := codings(head.headers.get("content-encoding", "")):
-            raise self.error(f"the response is compressed ({', '.join(compressed)}), which was not asked for")
-        length = head.headers.get("content-length", "")
-        rest = int(length) if length.isascii() and length.isdigit() else None
-        if head.status == 206:
-            return self._resumed(head, rest)
-        yield from self._restart()
-        etag = head.headers.get("etag", "")
-        self._etag = etag if etag.startswith('"') else None
-        return rest
+    @property
+    def _is_resumed(self) -> bool:
+        return bool(self._done) and self._etag is not None
 
-    def _resumed(self, head: Head, rest: int | None) -> int | None:
-        answered = re.fullmatch(
-            r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", head.headers.get("content-range", "").strip()
-        )
-        if answered is None or int(answered[1]) != self._done or head.headers.get("etag", self._etag) != self._etag:
-            # Without its mark the next attempt begins at the first byte.
+    def _begin(self, head: Head) -> DownloadFlow[None]:
+        """Check the head of an answer, and begin again unless it brings the rest."""
+        status, headers = head
+        if status in _EXPIRED:
+            raise _UrlExpired(f"status {status}")
+        if status in TRANSIENT_STATUSES or status >= 500:
+            raise _Transient(f"status {status}", retry_after(headers.get("retry-after"), headers.get("date")))
+        if status == 416 and self._is_resumed:
             self._etag = None
-            raise _Transient("status 206 with another range, or of another file, than was asked for")
-        if answered[2] != "*":
-            return int(answered[2])
-        return None if rest is None else self._done + rest
+            raise _Transient("status 416")
+        if status not in {200, 203, 206}:
+            raise self.error(f"status {status}")
+        if compressed := codings(headers.get("content-encoding", "")):
+            raise self.error(f"the answer is compressed ({', '.join(compressed)}), which was not asked for")
+        total = _length(headers)
+        if status == 206:
+            if self._is_resumed and self._continues(headers):
+                return
+            total = _all_of_it(headers)
+            if self._is_resumed or total is None:
+                # Without its mark the next attempt begins at the first byte.
+                self._etag = None
+                raise _Transient("status 206 with another range, or of another file, than was asked for")
+        self._done, self.size = 0, total
+        self.content_type = headers.get("content-type", "")
+        etag = headers.get("etag", "")
+        self._etag = etag if etag.startswith('"') else None
+        yield from self._sink.restart()
 
-    def _restart(self) -> DownloadFlow[None]:
-        self._done = 0
-        yield from self._disk(self._part.restart)
-
-    def _disk(self, action: Callable[[], object]) -> DownloadFlow[None]:
-        yield from _on_disk(action, self.path, self.url, self.saved)
-
-
-def _on_disk(action: Callable[[], object], path: Path, url: str, saved: list[str]) -> DownloadFlow[None]:
-    error = yield Disk(action)
-    if isinstance(error, FileExistsError):
-        raise DownloadError(f"{path}: already exists; if_exists='replace' replaces it", url, str(path), saved)
-    if isinstance(error, OSError):
-        what = "no space is left" if error.errno == errno.ENOSPC else f"cannot write: {error.strerror or error}"
-        raise DownloadError(f"{path}: {what}", url, str(path), saved) from error
+    def _continues(self, headers: httpx.Headers) -> bool:
+        """Tell whether an answer begins where the last one broke off, and is of the same file."""
+        span = _span(headers)
+        if span is None or span.start != self._done or headers.get("etag") != self._etag:
+            return False
+        if self.size is None:
+            self.size = span.total
+        # Of a file of unknown length nobody knows whether the rest is all of it.
+        return self.size is not None and span.total in {None, self.size}
 
 
-def _folder(directory: object) -> Path:
-    if not isinstance(directory, str | os.PathLike) or "\0" in os.fspath(directory):
-        raise ConfigurationError(f"directory must be the path of a folder, not {directory!r}")
-    return Path(directory)
+class _AsWritten(httpx.URL):
+    """A URL whose path is sent to the letter: httpx tidies one up, and a signature holds only for what was signed."""
+
+    _target: bytes | None = None
+
+    def keep(self, written: str) -> None:
+        """Keep the path and the query of the text that the URL was read from, where they can be sent."""
+        found = re.fullmatch(r"https?://[^/?#]*(/[!-\"$-~]*)(#.*)?", written.strip(), re.IGNORECASE | re.DOTALL)
+        self._target = found[1].encode("ascii") if found else None
+
+    @property
+    def raw_path(self) -> bytes:
+        return super().raw_path if self._target is None else self._target
 
 
-def _parse(url: str, clip: _Clip) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise clip.error("invalid URL") from error
-    if not _is_web(parsed):
-        raise clip.error("the URL is not an http or https one")
-    return parsed
+class _Span(NamedTuple):
+    """The bytes that an answer holds, by its Content-Range; `total` is of the whole file, if known."""
+
+    start: int
+    end: int
+    total: int | None
+
+
+def _span(headers: httpx.Headers) -> _Span | None:
+    found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", headers.get("content-range", "").strip())
+    return found and _Span(int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3]))
+
+
+def _all_of_it(headers: httpx.Headers) -> int | None:
+    """Return the total of an answer that holds all bytes, though in a range."""
+    span = _span(headers)
+    return span.total if span is not None and span.start == 0 and span.total == span.end + 1 else None
+
+
+def _length(headers: httpx.Headers) -> int | None:
+    """Return how many bytes were announced; what comes in chunks has no length, whatever a Content-Length says."""
+    length = headers.get("content-length", "")
+    return int(length) if "transfer-encoding" not in headers and length.isascii() and length.isdigit() else None
+
+
+def is_media(beginning: bytes) -> bool:
+    """Tell whether bytes begin as an mp4, mov, webm, avi or image does."""
+    in_riff = beginning[:4] == b"RIFF" and beginning[8:12] in _IN_RIFF
+    return beginning[4:8] in _BOXES or beginning.startswith(_MAGIC) or in_riff
+
+
+def is_text(beginning: bytes) -> bool:
+    """Tell whether bytes begin as a text does: with markup, or without anything that a text does not hold."""
+    coding = "utf-16" if beginning.startswith(_UTF_16) else "utf-8-sig"
+    start = beginning[: BEGINNING // 2].decode(coding, "replace").lstrip()
+    return start.startswith(("<", "{")) or not _NOT_IN_TEXT & set(beginning)
 
 
 def _is_web(url: httpx.URL) -> bool:
@@ -323,4 +385,5 @@ def _is_web(url: httpx.URL) -> bool:
 
 
 def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    # What is behind the question mark of a signed URL is a secret.
+    return re.sub(r"(https?://[^\s?]*)\?[^\s'\"]*", r"\1", str(error)) or type(error).__name__

@@ -13,15 +13,13 @@ import anyio
 import httpx
 
 from duomi._config import Settings
-from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
 from duomi._core.poll import Emit, WatchFlow
 from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
-from duomi._io.base import RUNTIME, TRANSPORT_ERRORS, BaseDriver, advance, content_of, log_sleep, unwrap
+from duomi._io.base import RUNTIME, TRANSPORT_ERRORS, BaseDriver, advance, content_of, each_step, log_sleep, unwrap
 from duomi._io.body import Body
-from duomi._io.files import run_on_disk
 from duomi._io.lanes import AsyncLane, Lanes
 from duomi._task import Outcome, Task
 
@@ -120,7 +118,7 @@ class AsyncDriver(BaseDriver):
                     # Only httpx's own transports tell when they begin.
                     scope.deadline = anyio.current_time() + effect.limit
 
-                effect.request.extensions = {"timeout": _each_step(effect.limit), "trace": begin}
+                effect.request.extensions = {"timeout": each_step(effect.limit), "trace": begin}
                 try:
                     response = await http_client.send(
                         effect.request, auth=self.settings.auth, follow_redirects=False, stream=True
@@ -153,27 +151,6 @@ class AsyncDriver(BaseDriver):
         if response is None:
             return broken or TimeoutError()
         return self._reply(response, body.content, broken)
-
-    async def download(self, flow: DownloadFlow[T]) -> T:
-        """Drive a download to its end; the disk has a thread of its own."""
-        incoming = AsyncIncoming(self)
-        answer: Any = None
-        try:
-            while True:
-                match flow.send(answer):
-                    case Open() as effect:
-                        answer = await incoming.open(effect)
-                    case Pull():
-                        answer = await incoming.pull()
-                    case Disk() as effect:
-                        answer = await anyio.to_thread.run_sync(run_on_disk, effect)
-                    case effect:
-                        answer = await self.perform(effect)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        finally:
-            flow.close()
-            await incoming.aclose()
 
     async def enter_loop(self) -> None:
         """Use lanes of the event loop that runs now; those of another are closed with it."""
@@ -214,69 +191,12 @@ def _current_loop() -> object:
         return current_trio_token()
 
 
-class AsyncIncoming:
-    """The async twin of `Incoming`."""
-
-    def __init__(self, driver: AsyncDriver) -> None:
-        self._driver = driver
-        self._timeout = driver.settings.timeout
-        self._lane: AsyncLane | None = None
-        self._response: httpx.Response | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
-
-    async def open(self, effect: Open) -> Head | Exception:
-        """Ask for a clip, and return the head of the answer."""
-        await self.aclose()
-        self._driver.ensure_open()
-        client = self._driver.http_client
-        try:
-            with anyio.fail_after(self._timeout):
-                if client is not None:
-                    effect.request.extensions["timeout"] = _each_step(self._timeout)
-                    self._response = await client.send(effect.request, auth=None, follow_redirects=False, stream=True)
-                    content = content_of(self._response)
-                    self._chunks = self._response.aiter_raw() if content is None else _once(content)
-                else:
-                    self._lane = self._driver.lanes.lend(effect.request.url)
-                    self._response = await self._lane.handle_async_request(effect.request)
-                    self._chunks = aiter(self._response.stream)  # type: ignore[arg-type]
-        except TRANSPORT_ERRORS as error:
-            return error
-        return Head(self._response.status_code, self._response.headers)
-
-    async def pull(self) -> bytes | Exception | None:
-        """Return the next chunk, or None at the end."""
-        try:
-            with anyio.fail_after(self._timeout):
-                return await anext(self._chunks, None)  # type: ignore[arg-type]
-        except TRANSPORT_ERRORS as error:
-            return error
-
-    async def aclose(self) -> None:
-        """Be done with the clip."""
-        if self._response is not None and self._chunks is not None:
-            await close(self._response, self._chunks)
-        if self._lane is not None:
-            await self._lane.network.aclose()
-            self._driver.lanes.drop(self._lane)
-        self._response = self._chunks = self._lane = None
-
-
-async def _once(content: bytes) -> AsyncGenerator[bytes]:
-    yield content
-
-
 async def close(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
     """Close a response, and run its iterator to the end: httpx leaves its generators to trio, which warns of each."""
     await response.aclose()
     with contextlib.suppress(*TRANSPORT_ERRORS, httpx.StreamError):
         async for _ in chunks:
             pass
-
-
-def _each_step(limit: float) -> dict[str, float | None]:
-    """Return httpx's time limits for the caller's own client; a scope is around all the steps."""
-    return {"connect": min(limit, 5.0), "read": limit, "write": limit, "pool": None}
 
 
 class _Watch(AsyncIterator[Task]):

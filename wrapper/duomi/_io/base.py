@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import time
@@ -95,6 +96,12 @@ def _headers(settings: Settings, http_client: httpx.Client | httpx.AsyncClient |
         headers.update([(name, value) for name, value in http_client.headers.multi_items() if plain.get(name) != value])
         headers["accept-encoding"] = HEADERS["accept-encoding"]
     return headers
+
+
+def each_step(limit: float, queue_limit: float = math.inf) -> dict[str, float | None]:
+    """Return httpx's time limits for the caller's own client; to queue for one of its connections is no part of them."""
+    pool = None if queue_limit == math.inf else queue_limit
+    return {"connect": min(limit, 5.0), "read": limit, "write": limit, "pool": pool}
 
 
 def content_of(response: httpx.Response) -> bytes | None:

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from duomi._core.download import Disk
 
@@ -15,22 +17,54 @@ log = logging.getLogger("duomi")
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
+class Folder:
+    """Where clips go; its path is absolute, whatever becomes of the current directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.existing: set[str] = set()
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Make the folder, and learn which files exist.
+
+        Raises:
+            OSError: it cannot be a folder.
+            UnicodeEncodeError: this system cannot write one of the names.
+        """
+        for name in names:
+            os.fsencode(self.path / name)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.existing = {name for name in names if os.path.lexists(self.path / name)}
+
+    def part(self, name: str) -> PartFile:
+        """Return the part file of a clip."""
+        return PartFile(self.path / name)
+
+
 class PartFile:
     """A file beside its target, under a name of its own; it takes the target's name when it is complete."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
-        self._file = self._part.open("xb")
+        self._file: BinaryIO | None = None
+
+    def restart(self) -> None:
+        """Begin with nothing."""
+        if self._file is None:
+            self._file = self._part.open("xb")
+        self._opened.seek(0)
+        self._opened.truncate()
 
     def write(self, chunk: bytes) -> None:
         """Append a chunk."""
-        self._file.write(chunk)
+        self._opened.write(chunk)
 
-    def restart(self) -> None:
-        """Drop what was written."""
-        self._file.seek(0)
-        self._file.truncate()
+    @property
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise ValueError("the file is not open")
+        return self._file
 
     def finish(self, *, replace: bool) -> None:
         """Write all of it to the disk, and give it the target's name.
@@ -38,14 +72,15 @@ class PartFile:
         Raises:
             FileExistsError: there is a file of that name, and `replace` is false.
         """
-        self._file.flush()
+        file = self._opened
+        file.flush()
         try:
-            os.fsync(self._file.fileno())
+            os.fsync(file.fileno())
         except OSError as error:
             if error.errno not in _NO_SYNC:
                 raise
             log.debug("%s: this file system cannot be told to write it to the disk now", self._path.name)
-        self._file.close()
+        file.close()
         if replace:
             self._part.replace(self._path)
         else:
@@ -64,16 +99,18 @@ class PartFile:
 
     def discard(self) -> None:
         """Leave nothing behind; after `finish` this does nothing."""
+        if self._file is None:
+            return
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
 
 
-def run_on_disk(effect: Disk) -> OSError | None:
+def run_on_disk(effect: Disk) -> Exception | None:
     """Do what an effect wants done on the disk, and return its failure."""
     try:
         effect.action()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return error
     return None

@@ -1,6 +1,5 @@
 """The driver that blocks: it performs the effects of flows over httpx, and runs many polls in threads."""
 
-import math
 import os
 import threading
 import time
@@ -8,21 +7,19 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import httpx
 
 from duomi._config import Settings
-from duomi._core.download import Disk, DownloadFlow, Head, Open, Pull
 from duomi._core.poll import Emit, WatchFlow
 from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
 from duomi._core.scheduler import Job, Scheduler
 from duomi._errors import ConfigurationError
-from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, log_sleep, unwrap
+from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, each_step, log_sleep, unwrap
 from duomi._io.body import Body
-from duomi._io.files import run_on_disk
 from duomi._io.lanes import Lane, Lanes
 from duomi._task import Outcome, Task
 
@@ -111,7 +108,7 @@ class Driver(BaseDriver):
         return self._read(response, iter(response.stream))  # type: ignore[arg-type]
 
     def _by_client(self, http_client: httpx.Client, effect: Send) -> Reply | Exception:
-        effect.request.extensions = {"timeout": _each_step(effect.limit, effect.queue_limit)}
+        effect.request.extensions = {"timeout": each_step(effect.limit, effect.queue_limit)}
         try:
             response = http_client.send(effect.request, auth=self.settings.auth, follow_redirects=False, stream=True)
         except httpx.HTTPStatusError as error:
@@ -137,27 +134,6 @@ class Driver(BaseDriver):
             response.close()
         return self._reply(response, body.content, broken)
 
-    def download(self, flow: DownloadFlow[T]) -> T:
-        """Drive a download to its end."""
-        incoming = Incoming(self)
-        answer: Any = None
-        try:
-            while True:
-                match flow.send(answer):
-                    case Open() as effect:
-                        answer = incoming.open(effect)
-                    case Pull():
-                        answer = incoming.pull()
-                    case Disk() as effect:
-                        answer = run_on_disk(effect)
-                    case effect:
-                        answer = self.perform(effect)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        finally:
-            flow.close()
-            incoming.close()
-
     def close(self) -> None:
         """Close every connection that is ours; calls under way end with an error."""
         idle, active = self.lanes.close_all()
@@ -165,61 +141,6 @@ class Driver(BaseDriver):
             lane.network.close()
         for lane in active:
             lane.network.interrupt()
-
-
-class Incoming:
-    """The one clip that is being received: without the key, and with a time limit for the head and for each chunk."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self._timeout = driver.settings.timeout
-        self._lane: Lane | None = None
-        self._response: httpx.Response | None = None
-        self._chunks: Iterator[bytes] = iter(())
-
-    def open(self, effect: Open) -> Head | Exception:
-        """Ask for a clip, and return the head of the answer."""
-        self.close()
-        self._driver.ensure_open()
-        client = self._driver.http_client
-        try:
-            if client is not None:
-                effect.request.extensions["timeout"] = _each_step(self._timeout)
-                self._response = client.send(effect.request, auth=None, follow_redirects=False, stream=True)
-                content = content_of(self._response)
-                self._chunks = self._response.iter_raw() if content is None else iter([content])
-            else:
-                self._lane = self._driver.lanes.lend(effect.request.url)
-                self._lane.network.begin(self._timeout)
-                self._response = self._lane.handle_request(effect.request)
-                self._chunks = iter(self._response.stream)  # type: ignore[arg-type]
-        except TRANSPORT_ERRORS as error:
-            return error
-        return Head(self._response.status_code, self._response.headers)
-
-    def pull(self) -> bytes | Exception | None:
-        """Return the next chunk, or None at the end."""
-        if self._lane is not None:
-            self._lane.network.begin(self._timeout)
-        try:
-            return next(self._chunks, None)
-        except TRANSPORT_ERRORS as error:
-            return error
-
-    def close(self) -> None:
-        """Be done with the clip."""
-        if self._response is not None:
-            self._response.close()
-        if self._lane is not None:
-            self._lane.network.close()
-            self._driver.lanes.drop(self._lane)
-        self._response = self._lane = None
-
-
-def _each_step(limit: float, queue_limit: float = math.inf) -> dict[str, float | None]:
-    """Return httpx's time limits for the caller's own client; to queue for one of its connections is no part of them."""
-    pool = None if queue_limit == math.inf else queue_limit
-    return {"connect": min(limit, 5.0), "read": limit, "write": limit, "pool": pool}
 
 
 def _until(chunks: Iterable[bytes], ends_at: float) -> Iterator[bytes]:
