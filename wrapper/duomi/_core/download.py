@@ -97,9 +97,11 @@ class Sink(Protocol):
 
     def restart(self) -> DownloadFlow[None]:
         """Begin again with the first byte."""
+        ...
 
     def write(self, chunk: bytes, total: int | None) -> DownloadFlow[None]:
         """Take the next chunk, of so many bytes in all."""
+        ...
 
 
 class _Transient(Exception):  # noqa: N818  (not an error: the next attempt may bring the rest)

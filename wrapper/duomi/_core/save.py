@@ -47,6 +47,7 @@ class Folder(Protocol):
 
     def part(self, name: str) -> PartFile:
         """Return the part file of a clip."""
+        ...
 
 
 class Target(NamedTuple):
