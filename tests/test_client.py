@@ -39,6 +39,7 @@ from duomi import (
 )
 from duomi._io import lanes
 from duomi_api.api.videos import get_video_task
+from faults import FaultServer, answer
 from harness import KEY, Caller, Server, payload
 from werkzeug import Response
 
@@ -767,3 +768,38 @@ def test_a_cause_keeps_no_frames(call: Caller) -> None:
     while cause is not None:
         assert cause.__traceback__ is None
         cause = cause.__cause__ or cause.__context__
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio", "trio"])
+def test_a_task_goes_wherever_an_id_goes(kind: str) -> None:
+    """Methods that take an id take a task, too, and ask for the id that it was asked for by."""
+    task = Task.from_payload({"id": "other", "state": "running"}, task_id="a")
+
+    async def main(url: str) -> list[Task | None]:
+        async with AsyncDuomi(KEY, base_url=url) as client:
+            watched = [each async for each in client.watch(task)]
+            outcomes = [each.task async for each in client.as_completed([task, "a"])]
+            return [await client.get_task(task), await client.wait(task), *watched, *outcomes]
+
+    with FaultServer([answer(200, payload("succeeded") | {"id": "a"})]) as server:
+        if kind == "sync":
+            with Duomi(KEY, base_url=server.url) as client:
+                found: list[Task | None] = [client.get_task(task), client.wait(task), *client.watch(task)]
+                found += [each.task for each in client.as_completed([task, "a"])]
+        else:
+            found = anyio.run(main, server.url, backend=kind)
+
+    assert [each and each.task_id for each in found] == ["a"] * 4
+    assert {exchange.path for exchange in server.heads} == {"/v1/videos/tasks/a"}
+
+
+@pytest.mark.parametrize("text", [KEY, f"x-{KEY}-y"])
+def test_the_key_is_no_task_id(text: str) -> None:
+    """Arguments that were confused do not send the key in a URL."""
+    with Duomi(KEY, base_url="http://127.0.0.1:1") as client:
+        for call in (client.get_task, client.wait, lambda task_id: client.as_completed(["a", task_id])):
+            with pytest.raises(ConfigurationError, match="holds the API key") as caught:
+                call(text)
+            assert KEY not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="the base URL holds the API key"):
+        Duomi(KEY, base_url=f"https://duomi.example/{KEY}")

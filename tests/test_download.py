@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +225,61 @@ def test_a_content_encoding_that_is_no_compression_is_ignored(
     (path,) = call("download", call("get_task", "t"), tmp_path)
 
     assert path.read_bytes() == CLIP
+
+
+def test_the_folder_stays_where_it_was(
+    call: Caller, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative folder is the one of the moment in which the download was called."""
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    server.replies = [clip]
+    task = finished(f"{server.url}/1.mp4", f"{server.url}/2.mp4")
+
+    paths = call("download", task, "clips", on_progress=lambda *_: os.chdir(tmp_path / "other"))
+
+    assert paths == [tmp_path / "clips/t.mp4", tmp_path / "clips/t-2.mp4"]
+    assert all(path.read_bytes() == CLIP for path in paths)
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_a_file_that_appears_meanwhile_is_skipped(call: Caller, server: Server, tmp_path: Path) -> None:
+    """With `if_exists="skip"` it does not matter when another process saves the clip."""
+    server.replies = [clip]
+
+    paths = call(
+        "download", finished(f"{server.url}/1.mp4"), tmp_path, if_exists="skip",
+        on_progress=lambda *_: (tmp_path / "t.mp4").write_bytes(b"other"),
+    )  # fmt: skip
+
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("t.mp4", b"other")]
+    assert paths == [tmp_path / "t.mp4"]
+
+
+ASCII = """
+import sys, duomi
+task = duomi.Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": sys.argv[1]}]}}, task_id=eval(sys.argv[2]))
+with duomi.Duomi("sk-test-0123456789", base_url="http://127.0.0.1:1") as client:
+    try:
+        client.download(task, eval(sys.argv[3]))
+    except duomi.DownloadError as error:
+        print(ascii(str(error)))
+"""
+
+
+@pytest.mark.parametrize(("task_id", "folder"), [("'\\u957f'", "'.'"), ("'t'", "'\\u957f'")])
+def test_a_name_that_the_system_cannot_write_is_an_error(
+    server: Server, tmp_path: Path, task_id: str, folder: str
+) -> None:
+    """In a locale without Chinese the error comes before the first request."""
+    server.replies = [clip]
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", ASCII, f"{server.url}/1.mp4", task_id, folder],
+        env=plain, cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "ascii" in done.stdout
+    assert server.requests == []
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +22,7 @@ from duomi import (
     TaskState,
     Video,
 )
-from harness import payload
+from harness import PAYLOADS, payload
 
 CLIP = (Video("https://cdn.example.com/videos/0a1b2c3d.mp4"),)
 SIGNED = (Video("https://cdn.example.com/videos/0a1b2c3d.mp4?X-Sig=a%2Fb"),)
@@ -105,7 +106,6 @@ ERRORS: dict[str, tuple[type[DuomiError], int, str]] = {
 
 def test_every_payload_has_a_row() -> None:
     """Each file of `payloads/` has an expected task or error."""
-    from harness import PAYLOADS
 
     assert {path.stem for path in PAYLOADS.glob("*.json")} == {*ROWS, *ERRORS}
 
@@ -232,3 +232,43 @@ def test_str_of_a_task_is_one_line() -> None:
     """`str` of a task is one line with id, state, label and progress."""
     assert str(Task.from_payload(payload("running"))) == ("5dd1ef43-efeb-9017-be66-f37a9d4348ee: running (生成中) 45%")
     assert "\n" not in str(Task.from_payload({"state": "a\nb", "id": "x\x1b[2J"}))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PAYLOADS.glob("*.json")))
+def test_to_dict_is_json_and_reads_back(name: str) -> None:
+    """`to_dict` holds plain JSON values, the id asked for as well, and `from_payload` reads them."""
+    try:
+        task = Task.from_payload(payload(name), task_id="asked-for")
+    except DuomiError:
+        return
+    text = json.dumps(task.to_dict(), allow_nan=False)
+    again = Task.from_payload(json.loads(text))
+
+    assert again == task
+    assert (again.task_id, json.loads(text)["task_id"]) == ("asked-for", "asked-for")
+    assert Task.from_payload(task.to_dict(), task_id="other").task_id == "other"
+
+
+def test_to_dict_writes_nothing_that_json_cannot() -> None:
+    """NaN and infinity are `null`, also deep in the payload."""
+    task = Task.from_payload({"id": "a", "state": "running", "x": [float("nan"), {"y": float("-inf"), "z": 1.5}]})
+
+    assert json.loads(json.dumps(task.to_dict(), allow_nan=False))["raw"]["x"] == [None, {"y": None, "z": 1.5}]
+
+
+@pytest.mark.parametrize(
+    ("given", "task_id", "expected"),
+    [
+        ({"state": "running"}, "a", ("a", "a")),
+        ({"state": "running", "task_id": "b"}, None, ("b", "b")),
+        ({"state": "running", "task_id": "b"}, "a", ("a", "a")),
+        ({"state": "running", "id": "c", "task_id": "b"}, None, ("b", "c")),
+        ({"state": "running", "id": "c", "task_id": 7}, None, ("7", "c")),
+        ({"state": "running", "id": "c", "task_id": " "}, None, ("c", "c")),
+    ],
+)
+def test_the_id_asked_for_travels_in_a_payload(given: dict[str, Any], task_id: str | None, expected: Any) -> None:
+    """A payload that names the id asked for, as a Celery result does, keeps it."""
+    task = Task.from_payload(given, task_id=task_id)
+
+    assert (task.task_id, task.id) == expected

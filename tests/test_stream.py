@@ -8,13 +8,13 @@ from typing import Any
 
 import anyio
 import boto3
-import httpx
 import pytest
 from botocore.config import Config
 from duomi import AsyncClip, AsyncDuomi, Clip, ConfigurationError, DownloadError, Duomi, DuomiError, Task
 from faults import Exchange, FaultServer, Play, answer, hang, head, raw, then_hang
 from harness import KEY, QUICK, TABLE_KINDS
 from moto.server import ThreadedMotoServer
+from object_store import to_bucket, to_signed_url
 from test_download_faults import CLIP, ETAG, HALF, OTHER, clip, cut, finished, part, rest
 
 KINDS = ["sync", "asyncio", "trio"]
@@ -198,20 +198,18 @@ def s3() -> Iterator[Any]:
 def test_a_stream_goes_to_an_object_store(s3: Any) -> None:
     """boto3 uploads a stream in several parts, also if it breaks off, and httpx puts one to a signed URL."""
     large = CLIP * 20
-    with FaultServer([cut(etag=ETAG), rest()]) as server, Duomi(KEY, base_url=server.url, retry=QUICK) as client:
-        with client.stream(task_at(server.url)) as found:
-            s3.upload_fileobj(found, "clips", "one.mp4")
-        server.script = [clip(large)]
-        with client.stream(task_at(server.url)) as found:
-            s3.upload_fileobj(found, "clips", "large.mp4")
-        signed = s3.generate_presigned_url("put_object", Params={"Bucket": "clips", "Key": "put.mp4"})
-        with client.stream(task_at(server.url)) as found:
-            httpx.put(signed, content=found, headers={"Content-Length": str(found.size)}).raise_for_status()
+    signed = s3.generate_presigned_url("put_object", Params={"Bucket": "clips", "Key": "put.mp4"})
 
-    stored = {
-        name: s3.get_object(Bucket="clips", Key=name)["Body"].read() for name in ("one.mp4", "large.mp4", "put.mp4")
-    }
-    assert stored == {"one.mp4": CLIP, "large.mp4": large, "put.mp4": large}
+    with FaultServer([cut(etag=ETAG), rest()]) as server, Duomi(KEY, base_url=server.url, retry=QUICK) as client:
+        assert to_bucket(client, task_at(server.url), "clips", s3) == "t.mp4"
+        one = s3.get_object(Bucket="clips", Key="t.mp4")
+        server.script = [clip(large)]
+        to_bucket(client, task_at(server.url), "clips", s3)
+        to_signed_url(client, task_at(server.url), signed)
+
+    stored = [s3.get_object(Bucket="clips", Key=name)["Body"].read() for name in ("t.mp4", "put.mp4")]
+    assert (one["Body"].read(), one["ContentType"]) == (CLIP, "video/mp4")
+    assert stored == [large, large]
 
 
 def test_streams_are_public() -> None:

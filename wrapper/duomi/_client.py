@@ -49,29 +49,34 @@ Timeout = float | EllipsisType | None
 log = logging.getLogger("duomi")
 
 
-def _poller(driver: BaseDriver, task_id: str, timeout: Timeout, polling: Polling | None) -> Poller:
+def _id(driver: BaseDriver, task: str | Task) -> str:
+    """Return the id of a task that may be asked for."""
+    return driver.settings.auth.check_free_of_key("the task id", check_task_id(task))
+
+
+def _poller(driver: BaseDriver, task: str | Task, timeout: Timeout, polling: Polling | None) -> Poller:
     polling = driver.settings.polling if polling is None else polling
     if not isinstance(polling, Polling):
         raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     longest, max_rate = driver.settings.retry.max_retry_after, driver.settings.max_rate
-    return Poller(check_task_id(task_id), polling, limit, longest, max_rate=max_rate)
+    return Poller(_id(driver, task), polling, limit, longest, max_rate=max_rate)
 
 
-def _watch(driver: BaseDriver, task_id: str, timeout: Timeout, polling: Polling | None) -> WatchFlow:
+def _watch(driver: BaseDriver, task: str | Task, timeout: Timeout, polling: Polling | None) -> WatchFlow:
     """Return the flow of one wait, its arguments checked."""
     driver.ensure_open()
-    poller = _poller(driver, task_id, timeout, polling)
+    poller = _poller(driver, task, timeout, polling)
     return watch_flow(poller, driver.requests)
 
 
 def _scheduler(
-    driver: BaseDriver, task_ids: Iterable[str], timeout: Timeout, polling: Polling | None, max_in_flight: int
+    driver: BaseDriver, tasks: Iterable[str | Task], timeout: Timeout, polling: Polling | None, max_in_flight: int
 ) -> Scheduler:
     """Return the scheduler of many waits, their arguments checked."""
     driver.ensure_open()
     check_max_in_flight(max_in_flight)
-    pollers = [_poller(driver, task_id, timeout, polling) for task_id in check_task_ids(task_ids)]
+    pollers = [_poller(driver, task_id, timeout, polling) for task_id in check_task_ids(tasks)]
     if pollers and len(pollers) > pollers[0].max_rate * pollers[0].timeout:
         log.warning(
             "%d tasks cannot all be polled: max_rate %g/s allows %d polls in %g s",
@@ -154,7 +159,7 @@ class Duomi:
             self._api = make_api(self._driver)
         return self._api
 
-    def get_task(self, task_id: str) -> Task:
+    def get_task(self, task: str | Task) -> Task:
         """Ask once for a task, with retries.
 
         Raises:
@@ -163,10 +168,10 @@ class Duomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return self._driver.call(self._driver.requests.get_task(check_task_id(task_id)))
+        return self._driver.call(self._driver.requests.get_task(_id(self._driver, task)))
 
     def watch(
-        self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
+        self, task: str | Task, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
     ) -> Iterator[Task]:
         """Iterate over a task: the first poll, each change, and the finished task last.
 
@@ -179,11 +184,11 @@ class Duomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, if it is not temporary.
         """
-        return self._driver.watch(_watch(self._driver, task_id, timeout, polling))
+        return self._driver.watch(_watch(self._driver, task, timeout, polling))
 
     def wait(
         self,
-        task_id: str,
+        task: str | Task,
         *,
         timeout: float | EllipsisType | None = ...,
         on_update: Callable[[Task], object] | None = None,
@@ -203,14 +208,14 @@ class Duomi:
         """
         check_callback("on_update", on_update)
         last: Task | None = None
-        for last in self.watch(task_id, timeout=timeout, polling=polling):
+        for last in self.watch(task, timeout=timeout, polling=polling):
             if on_update is not None:
                 on_update(last)
         return raise_if_failed(last)
 
     def as_completed(
         self,
-        task_ids: Iterable[str],
+        tasks: Iterable[str | Task],
         *,
         timeout: float | EllipsisType | None = ...,
         polling: Polling | None = None,
@@ -228,7 +233,7 @@ class Duomi:
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
         check_callback("on_update", on_update)
-        scheduler = _scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
+        scheduler = _scheduler(self._driver, tasks, timeout, polling, max_in_flight)
         return Completed(self._driver, scheduler, on_update)
 
     def download(
@@ -353,7 +358,7 @@ class AsyncDuomi:
             self._api = make_api(self._driver)
         return self._api
 
-    async def get_task(self, task_id: str) -> Task:
+    async def get_task(self, task: str | Task) -> Task:
         """Ask once for a task, with retries.
 
         Raises:
@@ -362,10 +367,10 @@ class AsyncDuomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return await self._driver.call(self._driver.requests.get_task(check_task_id(task_id)))
+        return await self._driver.call(self._driver.requests.get_task(_id(self._driver, task)))
 
     def watch(
-        self, task_id: str, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
+        self, task: str | Task, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None
     ) -> AsyncIterator[Task]:
         """Iterate over a task: the first poll, each change, and the finished task last.
 
@@ -378,11 +383,11 @@ class AsyncDuomi:
             EmptyResultError: the task succeeded without a video or character.
             DuomiError: as `get_task`, if it is not temporary.
         """
-        return self._driver.watch(_watch(self._driver, task_id, timeout, polling))
+        return self._driver.watch(_watch(self._driver, task, timeout, polling))
 
     async def wait(
         self,
-        task_id: str,
+        task: str | Task,
         *,
         timeout: float | EllipsisType | None = ...,
         on_update: Callable[[Task], object | Awaitable[object]] | None = None,
@@ -402,14 +407,14 @@ class AsyncDuomi:
         """
         check_callback("on_update", on_update, may_be_async=True)
         last: Task | None = None
-        async for last in self.watch(task_id, timeout=timeout, polling=polling):
+        async for last in self.watch(task, timeout=timeout, polling=polling):
             if on_update is not None and isawaitable(result := on_update(last)):
                 await result
         return raise_if_failed(last)
 
     def as_completed(
         self,
-        task_ids: Iterable[str],
+        tasks: Iterable[str | Task],
         *,
         timeout: float | EllipsisType | None = ...,
         polling: Polling | None = None,
@@ -428,7 +433,7 @@ class AsyncDuomi:
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
         check_callback("on_update", on_update, may_be_async=True)
-        scheduler = _scheduler(self._driver, task_ids, timeout, polling, max_in_flight)
+        scheduler = _scheduler(self._driver, tasks, timeout, polling, max_in_flight)
         return AsyncCompleted(self._driver, scheduler, on_update)
 
     async def download(

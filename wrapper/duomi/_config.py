@@ -95,6 +95,16 @@ class APIKeyAuth(httpx.Auth):
         finally:
             request.headers = unsigned
 
+    def check_free_of_key(self, name: str, text: str) -> str:
+        """Return a text that will be in URLs and messages.
+
+        Raises:
+            ConfigurationError: it holds the key, as if the arguments had been confused.
+        """
+        if self.redact(text) != text:
+            raise ConfigurationError(f"{name} holds the API key, which must not be in URLs and logs")
+        return text
+
     def redact(self, text: str) -> str:
         """Replace the key in a text that a server or a library wrote; a short one only if it is all of the text."""
         for form in self.__forms:
@@ -140,9 +150,10 @@ class Settings(NamedTuple):
         Raises:
             ConfigurationError: one of them cannot be used.
         """
+        auth = APIKeyAuth(api_key)
         return cls(
-            APIKeyAuth(api_key),
-            _base_url(base_url, allow_insecure=allow_insecure),
+            auth,
+            auth.check_free_of_key("the base URL", _base_url(base_url, allow_insecure=allow_insecure)),
             _check_attempt_timeout(timeout),
             _check_kind("retry", retry, Retry),
             _check_kind("polling", polling, Polling),
@@ -227,14 +238,16 @@ def is_loopback(host: str) -> bool:
     return address in _LOOPBACK if address.version == 4 else address == ip_address("::1")
 
 
-def check_task_id(task_id: object) -> str:
-    """Return an id that can stand in a URL as one segment.
+def check_task_id(task: object) -> str:
+    """Return an id, or that of a task, which can stand in a URL as one segment.
 
     Raises:
-        ConfigurationError: it is not a str, is blank, `.` or `..`, is too long, has blanks around it, control characters or lone surrogates.
+        ConfigurationError: it is neither a str nor a task, is blank, `.` or `..`, is too long, has blanks around it, control
+            characters or lone surrogates.
     """
+    task_id = task.task_id if isinstance(task, Task) else task
     if not isinstance(task_id, str):
-        raise ConfigurationError(f"a task id is a str, not {type(task_id).__name__}")
+        raise ConfigurationError(f"a task id is a str or a duomi.Task, not {type(task_id).__name__}")
     if not task_id.strip() or task_id in {".", ".."}:
         raise ConfigurationError(f"{task_id!r} is not a task id")
     if task_id != task_id.strip():
@@ -261,17 +274,17 @@ def check_task(task: object) -> Task:
     return task
 
 
-def check_task_ids(task_ids: Iterable[str]) -> list[str]:
+def check_task_ids(tasks: Iterable[str | Task]) -> list[str]:
     """Return the ids of many tasks, each once.
 
     Raises:
-        ConfigurationError: it is not a collection of ids.
+        ConfigurationError: it is not a collection of ids or tasks.
     """
-    if isinstance(task_ids, str):
-        raise ConfigurationError("task_ids is a collection of ids, not one str")
-    if not isinstance(task_ids, Iterable):
-        raise ConfigurationError(f"task_ids is a collection of ids, not {type(task_ids).__name__}")
-    return list(dict.fromkeys(map(check_task_id, task_ids)))
+    if isinstance(tasks, str | Task):
+        raise ConfigurationError(f"tasks is a collection of ids or tasks, not one {type(tasks).__name__}")
+    if not isinstance(tasks, Iterable):
+        raise ConfigurationError(f"tasks is a collection of ids or tasks, not {type(tasks).__name__}")
+    return list(dict.fromkeys(map(check_task_id, tasks)))
 
 
 def check_max_in_flight(max_in_flight: object) -> None:

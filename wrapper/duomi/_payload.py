@@ -1,6 +1,7 @@
 """The vendor's JSON: where the task is in it, what its fields say, and where it differs from the contract."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -164,6 +165,21 @@ def whole_number(value: object) -> int | None:
         return int(value) if re.fullmatch(r"\s*\d{1,9}\s*", value, re.ASCII) else None
     whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
     return int(value) if whole and isinstance(value, int | float) else None
+
+
+def plain(value: object) -> Any:
+    """Return a value as JSON can write it: without NaN and infinity, which are `None`."""
+    match value:
+        case Mapping():
+            return {str(name): plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [plain(each) for each in value]
+        case float() if not math.isfinite(value):
+            return None
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return str(value)
 
 
 def shown(payload: object) -> str:

@@ -18,6 +18,7 @@ from duomi._payload import (
     differences,
     failure_reason,
     find_task,
+    plain,
     read_column,
     read_identifier,
     read_progress,
@@ -85,12 +86,18 @@ class Task:
     def from_payload(
         cls, payload: Mapping[str, Any], *, task_id: str | None = None, _sent_at: str | None = None
     ) -> Self:
-        """Read a decoded answer, or the body of a webhook.
+        """Read a decoded answer, the body of a webhook, or what `to_dict` returned.
+
+        `task_id` is the id asked for; left out, it is what the payload has as `task_id`.
 
         Raises:
             APIStatusError: the payload is an envelope with a code from 400 to 599.
             APIResponseError: the payload is not a task.
         """
+        if isinstance(payload, Mapping):
+            task_id = task_id or read_identifier(payload.get("task_id")) or None
+            if "task_id" in payload and isinstance(raw := payload.get("raw"), Mapping):
+                payload = raw  # from `to_dict`
         body = find_task(payload)
         if body is None:
             raise not_a_task(payload)
@@ -155,6 +162,26 @@ class Task:
     def deviations(self) -> tuple[str, ...]:
         """One line for each difference between the payload and the contract, beginning with its JSON pointer."""
         return tuple(f"{pointer}: {text}" for pointer, text, _ in self._differences())
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the task as plain JSON values, with the fields of the command line's `--json`.
+
+        `from_payload` reads it. Times are text in ISO 8601, and what JSON cannot write, such as NaN, is `None`.
+        """
+        return {
+            "task_id": self.task_id,
+            "id": self.id,
+            "state": str(self.state.value),
+            "label": self.state.label,
+            "progress": self.progress,
+            "action": None if self.action is None else str(self.action.value),
+            "message": self.message,
+            "created_at": None if self.created_at is None else self.created_at.isoformat(),
+            "updated_at": None if self.updated_at is None else self.updated_at.isoformat(),
+            "videos": [video.url for video in self.videos],
+            "characters": [character.id for character in self.characters],
+            "raw": plain(self.raw),
+        }
 
     def to_model(self) -> VideoTask:
         """Return the payload as the contract's own type.

@@ -20,6 +20,7 @@ from duomi._client import Duomi, poll_once
 from duomi._config import check_task_id, check_timeout
 from duomi._core.poll import Failure, Poll, PollAgain, Poller, PollState, raise_if_failed
 from duomi._errors import ConfigurationError
+from duomi._payload import plain
 from duomi._policy import Polling
 from duomi._task import Task as VideoTask
 from duomi._task import TaskError
@@ -47,7 +48,7 @@ def register(
 
     Send it one task id: `apply_async(("5dd1ef43-...",), link=..., link_error=...)`. Each execution polls once, with a
     single attempt, and sends the next message with what it remembers, so no worker sleeps. The result is the
-    finished task's payload, which `duomi.Task.from_payload` reads; what `wait` raises is raised here. Time counts from
+    finished task's payload and the `task_id` asked for, which `duomi.Task.from_payload` reads; what `wait` raises is raised here. Time counts from
     the first execution, by the clocks of the workers, and not while a message is late. Called directly or eagerly, it
     waits in place.
 
@@ -91,16 +92,21 @@ def register(
     ) -> dict[str, Any]:
         if self.request.is_eager or self.request.called_directly:
             with clients.lend() as duomi:
-                return dict(duomi.wait(task_id, polling=polling).raw)
+                return _result(duomi.wait(task_id, polling=polling))
         poll_state, decision = _poll(clients, task_id, polling, _load_state(state, eta))
         if isinstance(decision, PollAgain):
             raise _rescheduled(self, task_id, poll_state, decision.seconds)
         if isinstance(decision, Failure):
             raise decision.error
-        return dict(raise_if_failed(decision).raw)
+        return _result(raise_if_failed(decision))
 
     registered: Task[..., dict[str, Any]] = wait_for_task
     return registered
+
+
+def _result(task: VideoTask) -> dict[str, Any]:
+    """Return what `Task.from_payload` reads: the payload, and the id asked for, which the payload may not have."""
+    return {**plain(task.raw), "task_id": task.task_id}
 
 
 class _Routed:

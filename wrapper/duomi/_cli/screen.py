@@ -30,6 +30,11 @@ _STDERR = Console(stderr=True)
 _STYLES = {"succeeded": "green", "error": "red"}
 _WIDE = 10_000
 _NARROW = 60
+# The fields of `Task.to_dict`, of a task that was not seen.
+_UNKNOWN: dict[str, Any] = {
+    **dict.fromkeys(("id", "state", "label", "progress", "action")),
+    "message": "", "created_at": None, "updated_at": None, "videos": [], "characters": [], "raw": None,
+}  # fmt: skip
 
 
 class OutputError(Exception):
@@ -217,17 +222,9 @@ class Screen:
     def object(self, result: TaskResult, **more: Any) -> None:
         """Print an ending as a JSON object, in one line."""
         task, error = result.outcome.task, result.outcome.error
-        values: dict[str, Any] = {
-            "id": result.outcome.task_id,
-            "state": None if task is None else task.state.value,
-            "progress": None if task is None else task.progress,
-            "message": "" if task is None else task.message,
-            "videos": [] if task is None else [video.url for video in task.videos],
-            "characters": [] if task is None else [character.id for character in task.characters],
-            "paths": [str(path) for path in result.paths],
-            "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
-            "raw": None if task is None else task.raw,
-        }
+        values: dict[str, Any] = {"task_id": result.outcome.task_id, **_UNKNOWN} if task is None else task.to_dict()
+        values["paths"] = [str(path) for path in result.paths]
+        values["error"] = None if error is None else {"type": type(error).__name__, "message": str(error)}
         self._print(Text(jsonlib.dumps(values | more, ensure_ascii=True)), soft_wrap=True)
 
     def _print(self, data: RenderableType, *, soft_wrap: bool = False) -> None:

@@ -118,7 +118,7 @@ class Urls:
     """The URLs of a task's clips; `ask` makes the flow that asks for the task once more."""
 
     def __init__(self, task: Task, ask: Callable[[], RequestFlow[Task]]) -> None:
-        self.all = [video.url for video in task.videos]
+        self.all: list[str] = [video.url for video in task.videos]
         self._ask = ask
 
     def refresh(self, number: int) -> RequestFlow[None]:
@@ -155,8 +155,8 @@ class Fetch:
         error: Callable[[str, str], DownloadError],
     ) -> None:
         self.size: int | None = None
-        self.content_type = ""
-        self.url = urls.all[number]
+        self.content_type: str = ""
+        self.url: str = urls.all[number]
         self._name = name
         self._urls = urls
         self._number = number
@@ -313,7 +313,7 @@ class Fetch:
                 self._etag = None
                 raise _Transient("status 206 with another range, or of another file, than was asked for")
         self._done, self.size = 0, total
-        self.content_type = headers.get("content-type", "")
+        self.content_type = str(headers.get("content-type", ""))
         etag = headers.get("etag", "")
         self._etag = etag if etag.startswith('"') else None
         yield from self._sink.restart()

@@ -38,12 +38,13 @@ class Job:
     __slots__ = ("changed", "effect", "flow", "last", "number", "poller", "sent_at", "started_at", "state")
 
     def __init__(self, number: int, poller: Poller, state: PollState) -> None:
-        self.number = number
-        self.poller = poller
-        self.state = state
+        self.number: int = number
+        self.poller: Poller = poller
+        self.state: PollState = state
         self.last: Task | None = None
         self.changed: Task | None = None
-        self.started_at = self.sent_at = -math.inf
+        self.started_at: float = -math.inf
+        self.sent_at: float = -math.inf
         self.flow: RequestFlow[Task] | None = None
         self.effect: Send | None = None
 
