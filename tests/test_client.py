@@ -20,6 +20,7 @@ import pytest
 from duomi import (
     APIConnectionError,
     APIResponseError,
+    APIStatusError,
     APITimeoutError,
     AsyncDuomi,
     AuthenticationError,
@@ -535,12 +536,14 @@ def test_an_echoed_key_is_redacted_in_tasks_and_errors(call: Caller, server: Ser
     assert KEY not in repr(caught.value.task.raw)
 
 
-def test_a_short_key_is_not_redacted(server: Server) -> None:
-    """A short key might be a normal word of a reply, so the reply is not changed."""
-    server.replies = [payload("running")]
+def test_a_short_key_is_redacted_only_as_a_whole_value(server: Server) -> None:
+    """A short key might be a normal word of a reply, so only a value that is the key is replaced."""
+    server.replies = [payload("running") | {"message": "run", "more": ["run", "run fast"], "run": 1}]
 
-    with Duomi("running", base_url=server.url) as client:
-        assert client.get_task(ID).state == "running"
+    with Duomi("run", base_url=server.url) as client:
+        task = client.get_task(ID)
+
+    assert (task.state, task.message, task.raw["more"], task.raw["run"]) == ("running", "***", ["***", "run fast"], 1)
 
 
 class _AsyncCall:
@@ -625,6 +628,119 @@ def test_a_key_that_json_escapes_is_redacted(server: Server, written: str) -> No
     with Duomi(KEY_WITH_SLASH, base_url=server.url) as client:
         assert client.get_task("a").message == "key *** is blocked"
         assert get_video_task.sync_detailed(client=client.api, task_id="a").headers["x-echo"] == "***"
+
+
+HIDDEN = {
+    "in JSON": "sk\\u002Dtest\\u002d0123456789",
+    "in JSON, all of it": "".join(f"\\u{ord(each):04x}" for each in KEY),
+    "in a URL": KEY.replace("-", "%2d"),
+    "in a URL, all of it": "".join(f"%{ord(each):02X}" for each in KEY),
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_escaped_key_is_redacted(how: str, status: int, server: Server) -> None:
+    """However a server escapes the key, it is neither in a value nor in a name of the payload, nor in an error."""
+    body = json.dumps(payload("running") | {"message": "key HERE", "HERE": 1}).replace("HERE", HIDDEN[how])
+    server.replies = [Response(body, status, content_type="application/json")]
+
+    with Duomi(KEY, base_url=server.url, retry=Retry(attempts=1)) as client:
+        if status == 200:
+            task = client.get_task("a")
+            shown = json.dumps(task.to_dict()) + repr(task)
+            assert task.message == "key ***"
+        else:
+            with pytest.raises(APIStatusError, match=r"key \*\*\*") as caught:
+                client.get_task("a")
+            shown = repr(caught.value.args)
+
+    assert HIDDEN[how] not in shown
+    assert KEY not in shown
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_a_body_is_utf_8_or_no_json(coding: str, server: Server) -> None:
+    """A body in another encoding is no JSON, and the key in it is redacted."""
+    body = json.dumps(payload("running") | {"message": f"{KEY} ü"}, ensure_ascii=False).encode(coding)
+    server.replies = [Response(body, 200, content_type="application/json")]
+
+    with (
+        Duomi(KEY, base_url=server.url, retry=Retry(attempts=1)) as client,
+        pytest.raises(APIResponseError, match="not JSON") as caught,
+    ):
+        client.get_task("a")
+
+    assert KEY not in repr(caught.value.args)
+
+
+@pytest.mark.parametrize("depth", [90, 150, 500, 20_000])
+def test_a_payload_that_is_nested_too_deep_is_no_json(depth: int, server: Server) -> None:
+    """What is nested more than 100 deep could be neither pickled nor printed."""
+    server.replies = [Response(json.dumps(payload("running"))[:-1] + ', "x": ' + "[" * depth + "]" * depth + "}")]
+
+    with Duomi(KEY, base_url=server.url, retry=Retry(attempts=1)) as client:
+        if depth < 100:
+            assert pickle.loads(pickle.dumps(client.get_task("a"))).id == ID
+        else:
+            with pytest.raises(APIResponseError) as caught:
+                client.get_task("a")
+            assert pickle.loads(pickle.dumps(caught.value)) == caught.value
+
+
+LONG = "no\r\n2026 ERROR forged\x1b[2J\u202e" + "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("answer_", "status"),
+    [({"message": LONG}, 400), ({"code": 500, "msg": LONG}, 200), (payload("running") | {"state": LONG}, 200)],
+)
+def test_a_vendor_text_is_one_line_in_messages_and_logs(
+    answer_: Any, status: int, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A text of the vendor forges no log line, steers no terminal, and is cut at 500 characters."""
+    caplog.set_level("DEBUG", "duomi")
+    server.replies = [Response(json.dumps(answer_), status, content_type="application/json")]
+
+    texts: list[str] = []
+    with Duomi(KEY, base_url=server.url, retry=Retry(attempts=2, backoff=0)) as client:
+        try:
+            texts.append(str(client.get_task("a")))
+        except APIStatusError as error:
+            texts += [str(error), error.message]
+    texts += [record.getMessage() for record in caplog.records if record.name == "duomi"]
+
+    assert len(texts) > 1
+    assert all(len(text) < 700 and text.isprintable() for text in texts), texts
+
+
+def test_deviations_are_counted_to_an_end() -> None:
+    """A payload that is all junk costs little."""
+    videos = [{"url": 1}] * 100_000
+
+    assert len(Task.from_payload(payload("running") | {"data": {"videos": videos}}).deviations) == 100
+
+
+GENERATED: dict[str, tuple[int, bytes]] = {
+    "HTML": (200, b"<html>"), "an empty object": (200, b"{}"), "null": (200, b"null"), "a list": (200, b"[]"),
+    "a text": (200, b'"x"'), "nothing": (200, b""), "299": (299, json.dumps(payload("running")).encode()),
+    "another type": (200, json.dumps(payload("running") | {"progress": "many"}).encode()),
+    "no data": (200, json.dumps(payload("running") | {"data": None}).encode()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_function_gets_what_the_contract_says(name: str, kind: str) -> None:
+    """What the generated parser could not read is an `APIResponseError`, after the same retries."""
+    status, body = GENERATED[name]
+    with FaultServer([answer(status, body)]) as server, pytest.raises(APIResponseError):
+        Caller(kind, server.url).with_api(
+            lambda client: get_video_task.sync_detailed(client=client.api, task_id="a"),
+            lambda client: get_video_task.asyncio_detailed(client=client.api, task_id="a"),
+        )
+
+    assert len(server.heads) == 5
 
 
 @pytest.mark.parametrize("directory", [None, 5, "a\0b"])

@@ -66,8 +66,10 @@ class APIKeyAuth(httpx.Auth):
         secrets = [each for each in (key, key.rpartition(" ")[2]) if len(each) >= SHORTEST_SECRET]
         if not secrets:
             log.warning("the API key is shorter than %d characters; is it complete?", SHORTEST_SECRET)
-        forms = {form: None for each in secrets for form in _forms(each)}
-        self.__forms = tuple(sorted(forms, key=len, reverse=True))
+        pattern = "|".join("".join(map(_written, each)) for each in secrets) or r"(?!)"
+        self.__in_text = re.compile(pattern)
+        self.__in_body = re.compile(pattern.encode())
+        self.__plain = key.rpartition(" ")[2].encode()
         self.__signed: tuple[httpx.Headers | None, httpx.Headers | None] = (None, None)
 
     def __repr__(self) -> str:
@@ -107,26 +109,28 @@ class APIKeyAuth(httpx.Auth):
 
     def redact(self, text: str) -> str:
         """Replace the key in a text that a server or a library wrote; a short one only if it is all of the text."""
-        for form in self.__forms:
-            text = text.replace(form, "***")
-        return "***" if text == self.__key else text
+        return "***" if text == self.__key else self.__in_text.sub("***", text)
 
     def redact_body(self, body: bytes) -> bytes:
-        """Replace the key in a response that sends it back."""
-        for form in self.__forms:
-            body = body.replace(form.encode("ascii"), b"***")
+        """Replace the key in a response that sends it back; a short one only where it is a whole value."""
+        if len(self.__key) < SHORTEST_SECRET:
+            whole = re.escape(json.dumps(self.__key).encode()) + rb"(?!\s*:)"
+            return re.sub(whole, b'"***"', body)
+        if self.__plain in body or b"%" in body or b"\\" in body:
+            return self.__in_body.sub(b"***", body)
         return body
+
+
+def _written(character: str) -> str:
+    """Return a pattern of how a server may write a character: plain, in a URL, or in JSON."""
+    code = f"{ord(character):02x}"
+    in_hex = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
+    return rf"(?:\\?{re.escape(character)}|%{in_hex}|\\u00{in_hex})"
 
 
 def _variable(name: str) -> str | None:
     """Return an environment variable; an empty one counts as unset."""
     return os.environ.get(name) or None
-
-
-def _forms(secret: str) -> tuple[str, ...]:
-    """Return how a server may write a secret: plain, in JSON, and percent-encoded."""
-    in_json = json.dumps(secret)[1:-1]
-    return secret, in_json, in_json.replace("/", "\\/"), quote(secret, safe=""), quote(secret)
 
 
 class Settings(NamedTuple):

@@ -32,6 +32,11 @@ DOCUMENTED_STATES = frozenset(state.value for state in TaskState)
 
 _PERCENT = re.compile(r"(\d{1,9})(?:\.0*)?%?", re.ASCII)
 _MILLISECONDS_FROM = 1e11
+# What a server sends without end is kept, logged and shown only in part.
+STATE_KEPT = 40
+DEVIATIONS_KEPT = 100
+_DEEPEST = 100
+_LINE = 500
 
 _NAMES: Mapping[type, str] = {list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
@@ -75,7 +80,8 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _brief(value: object) -> str:
-    text = repr(value)
+    # What is behind the question mark of a signed URL is a secret.
+    text = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", repr(value)[:_LINE])
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -109,7 +115,7 @@ def vendor_message(payload: object) -> str:
 
 def read_state(text: str) -> TaskState:
     trimmed = text.strip()
-    return _SYNONYMS.get(trimmed.lower()) or TaskState(trimmed)
+    return _SYNONYMS.get(trimmed.lower()) or TaskState(trimmed[:STATE_KEPT])
 
 
 def read_progress(value: object) -> int | None:
@@ -199,12 +205,33 @@ def read_http_date(text: str | None) -> datetime | None:
 
 
 def decode(content: bytes) -> Any:
-    """Decode JSON; a text that is not JSON gives a ValueError, returned."""
+    """Decode JSON in UTF-8; a text that is not JSON, or is nested too deep, gives a ValueError, returned."""
     try:
-        payload = json.loads(content)
+        payload = json.loads(content.decode("utf-8-sig"))
     except ValueError as error:
         return error
     except RecursionError as error:
         return ValueError(str(error))
+    if content.count(b"[") + content.count(b"{") > _DEEPEST and is_deep(payload):
+        return ValueError(f"nested more than {_DEEPEST} deep")
     # Thousands of tasks that are waited for share the names of their fields.
     return {intern(name): value for name, value in payload.items()} if isinstance(payload, dict) else payload
+
+
+def is_deep(payload: object) -> bool:
+    """Tell whether a payload is nested so deep that to copy, pickle or print it could fail."""
+    level = [payload]
+    for _ in range(_DEEPEST + 1):
+        inner: list[Any] = [list(each.values()) if isinstance(each, Mapping) else each for each in level
+                            if isinstance(each, Mapping | list | tuple)]  # fmt: skip
+        level = [each for values in inner for each in values if isinstance(each, Mapping | list | tuple)]
+        if not level:
+            return False
+    return True
+
+
+def one_line(text: str) -> str:
+    """Return what a vendor wrote as one line that forges no log and steers no terminal."""
+    words = " ".join(text[: _LINE * 4].split())
+    line = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)
+    return line if len(line) <= _LINE else line[: _LINE - 3] + "..."

@@ -1,9 +1,9 @@
 """What the API says about a task, and the errors that hold one."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any, Self
 
 import attrs
@@ -11,13 +11,17 @@ from duomi_api.models import TaskAction, TaskState, VideoTask
 
 from duomi._errors import BODY_LIMIT, APIResponseError, DuomiError, status_error_type
 from duomi._payload import (
+    DEVIATIONS_KEPT,
     FAILED_STATES,
     SUCCEEDED_STATES,
     TASK_SCHEMA,
     as_mapping,
+    decode,
     differences,
     failure_reason,
     find_task,
+    is_deep,
+    one_line,
     plain,
     read_column,
     read_identifier,
@@ -98,6 +102,8 @@ class Task:
             task_id = task_id or read_identifier(payload.get("task_id")) or None
             if "task_id" in payload and isinstance(raw := payload.get("raw"), Mapping):
                 payload = raw  # from `to_dict`
+        if is_deep(payload):
+            raise APIResponseError("the payload is nested too deep")
         body = find_task(payload)
         if body is None:
             raise not_a_task(payload)
@@ -126,11 +132,12 @@ class Task:
             APIStatusError: the payload is an envelope with a code from 400 to 599.
             APIResponseError: the text is not JSON, or not a task.
         """
-        try:
-            payload = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
-            raise APIResponseError("not JSON", body=shown[:BODY_LIMIT]) from error
+        content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        payload = decode(content)
+        if isinstance(payload, ValueError):
+            raise APIResponseError(
+                "not JSON", body=content[: BODY_LIMIT * 4].decode("utf-8", "replace")[:BODY_LIMIT]
+            ) from payload
         return cls.from_payload(payload, task_id=task_id)
 
     @property
@@ -161,7 +168,7 @@ class Task:
     @cached_property
     def deviations(self) -> tuple[str, ...]:
         """One line for each difference between the payload and the contract, beginning with its JSON pointer."""
-        return tuple(f"{pointer}: {text}" for pointer, text, _ in self._differences())
+        return tuple(f"{pointer}: {text}" for pointer, text, _ in islice(self._differences(), DEVIATIONS_KEPT))
 
     def to_dict(self) -> dict[str, object]:
         """Return the task as plain JSON values, with the fields of the command line's `--json`.
@@ -199,16 +206,15 @@ class Task:
         line = f"{self.id}: {self.state.value} ({self.state.label}){progress}"
         return "".join(character if character.isprintable() else " " for character in line)
 
-    def _differences(self) -> list[tuple[str, str, bool]]:
+    def _differences(self) -> Iterator[tuple[str, str, bool]]:
         body = find_task(self.raw) or {}
-        found: list[tuple[str, str, bool]] = []
         pointer = ""
         if body is not self.raw:
             pointer = "/data"
-            found.append((pointer, "the task stands inside an envelope", False))
+            yield pointer, "the task stands inside an envelope", False
         if self.id != self.task_id:
-            found.append((f"{pointer}/id", f"is {self.id!r}, asked for was {self.task_id!r}", False))
-        return [*found, *differences(body, TASK_SCHEMA, pointer)]
+            yield f"{pointer}/id", f"is {self.id!r}, asked for was {self.task_id!r}", False
+        yield from differences(body, TASK_SCHEMA, pointer)
 
 
 class TaskError(DuomiError):
@@ -280,5 +286,5 @@ def not_a_task(payload: object) -> DuomiError:
     code = refusal_code(payload)
     if code is None:
         return APIResponseError("the payload is not a task: it has no `state`", body=shown(payload))
-    message = vendor_message(payload)
+    message = one_line(vendor_message(payload))
     return status_error_type(code)(f"code {code}: {message}".rstrip(": "), 200, code, message, shown(payload))

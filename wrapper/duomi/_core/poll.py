@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, Requests, Send, Sleep, TimeLimit
 from duomi._errors import DuomiError
-from duomi._payload import read_http_date
+from duomi._payload import STATE_KEPT, one_line, read_http_date
 from duomi._policy import Observation, Polling
 from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
@@ -27,7 +27,6 @@ _GRACE: Final = 0.1
 SUSPENDED: Final = 0.5
 _LATE_POLL: Final = 5.0
 _HISTORY_LAST: Final = 7
-_STATE_KEPT: Final = 40
 _DAY: Final = 86_400.0
 
 
@@ -77,7 +76,7 @@ class PollState(NamedTuple):
     def with_task(self, at: float, task: Task) -> PollState:
         """Return the state after a poll that succeeded."""
         age = _age(task, at) if self.age is None else self.age
-        observed = Observation(at + age, task.state.value[:_STATE_KEPT], task.progress)
+        observed = Observation(at + age, task.state.value[:STATE_KEPT], task.progress)
         last = self.history[-1] if self.history else None
         changed = last is None or (last.state, last.progress) != (observed.state, observed.progress)
         return self._replace(
@@ -332,7 +331,7 @@ def raise_if_failed(task: Task | None) -> Task:
     if task is None:
         raise TypeError("a watch ends with a task, or raises")
     if task.is_failed:
-        text = f"task {task.task_id} failed: {task.message or 'the vendor gives no reason'}"
+        text = f"task {task.task_id} failed: {one_line(task.message) or 'the vendor gives no reason'}"
         raise TaskFailedError(text, task.task_id, dict(task.raw))
     return task
 

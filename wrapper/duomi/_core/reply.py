@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import httpx
+from duomi_api.contract import SCHEMAS
 
 from duomi._errors import (
     BODY_LIMIT,
@@ -22,8 +24,11 @@ from duomi._errors import (
 )
 from duomi._payload import (
     DOCUMENTED_STATES,
+    STATE_KEPT,
     decode,
+    differences,
     find_task,
+    one_line,
     read_http_date,
     refusal_code,
     vendor_message,
@@ -139,7 +144,7 @@ class ReplyParser(NamedTuple):
         for each in _causes(error):
             # Its frames hold the request, and so the key.
             each.__traceback__ = None
-        text = self.redact(next(filter(None, map(str, _causes(error))), type(error).__name__))
+        text = one_line(self.redact(next(filter(None, map(str, _causes(error))), type(error).__name__)))
         # A server may send the key back, and then a traceback with the cause would print it.
         cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
         if isinstance(error, httpx.TimeoutException | TimeoutError):
@@ -156,7 +161,7 @@ class ReplyParser(NamedTuple):
 
     def of_status(self, reply: Reply, payload: object, code: int | None = None) -> Problem:
         """Return the problem of a refusal, by HTTP status or by an envelope's code."""
-        message = self.redact(vendor_message(payload) or _plain_text(reply))
+        message = one_line(self.redact(vendor_message(payload) or _plain_text(reply)))
         vendor_code = code
         if code is None and isinstance(payload, Mapping):
             vendor_code = whole_number(payload.get("code"))
@@ -168,14 +173,14 @@ class ReplyParser(NamedTuple):
             vendor_code,
             message,
             self.shown(reply),
-            next((self.redact(reply.headers[name]) for name in _REQUEST_IDS if name in reply.headers), None),
+            next((one_line(self.redact(reply.headers[name])) for name in _REQUEST_IDS if name in reply.headers), None),
             retry_after(reply.headers.get("retry-after"), reply.headers.get("date")),
         )
         return Problem(error, is_transient(status, payload))
 
     def of_body(self, reply: Reply, text: str, *, transient: bool = True, cause: Exception | None = None) -> Problem:
         """Return the problem of a response that is not what was asked for."""
-        content_type = self.redact(reply.headers.get("content-type", ""))
+        content_type = one_line(self.redact(reply.headers.get("content-type", "")))
         kind = content_type or "no content type"
         error = APIResponseError(
             f"{self.call}: status {reply.status}, {kind}: {text}", reply.status, content_type, self.shown(reply)
@@ -185,19 +190,38 @@ class ReplyParser(NamedTuple):
     def shown(self, reply: Reply) -> str:
         """Return the beginning of a body, without the key."""
         # A key that straddles the cut must not leave its first half behind.
-        head = reply.content[: BODY_LIMIT * 8].decode("utf-8", "replace")
+        head = reply.content[: BODY_LIMIT * 8].decode("utf-8", "replace").replace("\0", "")
         return self.redact(head)[:BODY_LIMIT]
 
 
-def read_response(parser: ReplyParser, reply: Reply) -> Reply | Problem:
-    """Read any response: JSON if it says so, and no envelope that refuses."""
-    if "json" not in reply.headers.get("content-type", "") or not reply.content:
-        return reply
-    payload = decode(reply.content)
-    if isinstance(payload, ValueError):
-        return parser.of_body(reply, "not JSON", cause=payload)
-    code = refusal_code(payload)
-    return reply if code is None else parser.of_status(reply, payload, code)
+def read_response(method: str, path: str) -> Read[Reply]:
+    """Return a function that reads the response to a generated function: what the contract says comes, or a problem."""
+    schemas = _schemas(method, path)
+
+    def read(parser: ReplyParser, reply: Reply) -> Reply | Problem:
+        schema = schemas.get(str(reply.status))
+        if schemas and schema is None:
+            return parser.of_body(reply, "the contract knows no such status")
+        if schema is None and ("json" not in reply.headers.get("content-type", "") or not reply.content):
+            return reply
+        payload = decode(reply.content)
+        if isinstance(payload, ValueError):
+            return parser.of_body(reply, "not JSON", cause=payload)
+        if (code := refusal_code(payload)) is not None:
+            return parser.of_status(reply, payload, code)
+        unfit = next((f"{at or '/'} {text}" for at, text, bad in differences(payload, schema or {}, "") if bad), None)
+        return reply if unfit is None else parser.of_body(reply, f"not what the contract says: {unfit}")
+
+    return read
+
+
+def _schemas(method: str, path: str) -> Mapping[str, Any]:
+    """Return the schemas of an operation by status; nothing for one that the contract does not have."""
+    for operation, schemas in SCHEMAS.items():
+        verb, _, template = operation.partition(" ")
+        if verb == method and re.fullmatch(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(template)), path):
+            return schemas
+    return {}
 
 
 def read_task(task_id: str, *, strict: bool) -> Read[Task]:
@@ -223,7 +247,7 @@ def log_deviations(task: Task, redact: Redact) -> None:
     """Log an undocumented state once at WARNING, and all other deviations at DEBUG."""
     value = task.raw.get("state")
     if value not in DOCUMENTED_STATES:
-        value = str((find_task(task.raw) or {})["state"])
+        value = str((find_task(task.raw) or {})["state"])[:STATE_KEPT]
     if value not in DOCUMENTED_STATES and value not in _warned and len(_warned) < _STATES_WARNED_OF:
         _warned.add(value)
         log.warning("%s", redact(f"undocumented state {value!r}, treated as {task.state.value!r}"))

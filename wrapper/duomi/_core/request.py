@@ -244,7 +244,8 @@ class Requests:
         timeout = request.extensions.get("timeout", {}).get("read") or self._settings.timeout
         call = Call(self.runtime, self.rate, self._settings.retry, timeout)
         parser = ReplyParser(_name(request.method, request.url), self._settings.auth.redact, self._host)
-        return request_flow(request, parser, read_response, call)
+        path = request.url.path.removeprefix(self._base.path.rstrip("/"))
+        return request_flow(request, parser, read_response(request.method, path), call)
 
     def _task_flow(self, task_id: str, call: Call) -> RequestFlow[Task]:
         url, name = _task_url(self._settings.base_url, task_id)

@@ -14,6 +14,7 @@ from duomi._core.download import Disk, DownloadFlow, Fetch, Urls
 from duomi._core.names import file_name
 from duomi._core.request import Runtime
 from duomi._errors import DownloadError
+from duomi._payload import one_line
 from duomi._policy import Retry
 from duomi._task import Task
 
@@ -67,7 +68,7 @@ def check_result(task: Task) -> None:
     if not task.is_finished:
         raise DownloadError(f"task {task.task_id} is not finished: it is {task.state.value}")
     if task.is_failed or not task.videos:
-        reason = f"failed: {task.message}" if task.is_failed else "has no video"
+        reason = f"failed: {one_line(task.message)}" if task.is_failed else "has no video"
         raise DownloadError(f"task {task.task_id} {reason}")
 
 

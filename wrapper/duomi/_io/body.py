@@ -76,6 +76,7 @@ class _Inflater:
             raise httpx.DecodingError(f"content-encoding {name!r} was not asked for")
         self._gzip = name != "deflate"
         self._begun = False
+        self._size = 0
         self._engine = zlib.decompressobj(zlib.MAX_WBITS | 16 if self._gzip else zlib.MAX_WBITS)
 
     @property
@@ -100,5 +101,9 @@ class _Inflater:
                 first, self._engine = False, zlib.decompressobj(-zlib.MAX_WBITS)
                 continue
             if part:
+                # The bytes between two codings count as well: one may inflate to a thousand times its size.
+                self._size += len(part)
+                if self._size > LIMIT:
+                    raise BodyTooLargeError("the body has more than 10 MiB")
                 yield part
             data = self._engine.unconsumed_tail or self._engine.unused_data
