@@ -299,7 +299,8 @@ def test_an_error_message_names_the_call_and_quotes_the_vendor(status: int, kind
 
     assert isinstance(problem, Problem)
     assert type(problem.error) is kind
-    assert str(problem.error) == f"GET /v1/videos/tasks/t: status {status}: busy"
+    assert str(problem.error).partition("; ")[2] == f"GET /v1/videos/tasks/t: status {status}: busy"
+    assert problem.error.is_transient
 
 
 def test_the_adaptive_schedule_stays_within_3_and_30_seconds() -> None:

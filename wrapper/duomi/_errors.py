@@ -21,6 +21,7 @@ DuomiError
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 BODY_LIMIT = 2_000
 
@@ -29,12 +30,20 @@ class DuomiError(Exception):
     """Anything that this package raises.
 
     An error equals `type(e)(*e.args)`, and its `args` are plain JSON values, so it survives pickle and a task queue.
+
+    Attributes:
+        is_transient: whether asking again later may succeed.
     """
 
     __module__ = "duomi"
 
+    is_transient: bool = False
+
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, DuomiError) and other.args == self.args
@@ -53,6 +62,12 @@ class APIConnectionError(DuomiError):
     """No answer came: refused, reset, broken off, garbage, or a failure of DNS, TLS or a proxy."""
 
     __module__ = "duomi"
+
+    def __init__(self, text: str, is_transient: bool = True) -> None:  # noqa: FBT001, FBT002  (one of `args`)
+        super().__init__(text, is_transient)
+        # TimeoutError is an OSError, which takes two arguments for a number and a text.
+        self.args: tuple[Any, ...] = (text, is_transient)
+        self.is_transient = is_transient
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
@@ -84,8 +99,10 @@ class APIStatusError(DuomiError):
         body: str = "",
         request_id: str | None = None,
         retry_after: float | None = None,
+        is_transient: bool = False,  # noqa: FBT001, FBT002  (as above)
     ) -> None:
-        super().__init__(text, status_code, code, message, body, request_id, retry_after)
+        super().__init__(text, status_code, code, message, body, request_id, retry_after, is_transient)
+        self.is_transient = is_transient
         self.status_code = status_code
         self.code = code
         self.message = message
@@ -148,8 +165,16 @@ class APIResponseError(DuomiError):
 
     __module__ = "duomi"
 
-    def __init__(self, text: str, status_code: int = 0, content_type: str = "", body: str = "") -> None:
-        super().__init__(text, status_code, content_type, body)
+    def __init__(
+        self,
+        text: str,
+        status_code: int = 0,
+        content_type: str = "",
+        body: str = "",
+        is_transient: bool = False,  # noqa: FBT001, FBT002  (as above)
+    ) -> None:
+        super().__init__(text, status_code, content_type, body, is_transient)
+        self.is_transient = is_transient
         self.status_code = status_code
         self.content_type = content_type
         self.body = body
@@ -166,8 +191,16 @@ class DownloadError(DuomiError):
 
     __module__ = "duomi"
 
-    def __init__(self, text: str, url: str = "", path: str | None = None, saved: Sequence[str] = ()) -> None:
-        super().__init__(text, url, path, list(saved))
+    def __init__(
+        self,
+        text: str,
+        url: str = "",
+        path: str | None = None,
+        saved: Sequence[str] = (),
+        is_transient: bool = False,  # noqa: FBT001, FBT002  (as above)
+    ) -> None:
+        super().__init__(text, url, path, list(saved), is_transient)
+        self.is_transient = is_transient
         self.url = url
         self.path: Path | None = None if path is None else Path(path)
         self.saved: list[Path] = [Path(name) for name in saved]

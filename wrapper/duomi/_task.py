@@ -251,11 +251,15 @@ class TaskTimeoutError(TaskError, TimeoutError):
 
     __module__ = "duomi"
 
+    is_transient = True
+
 
 class TaskStalledError(TaskError):
     """Neither state nor progress has changed for `Polling.stall` seconds."""
 
     __module__ = "duomi"
+
+    is_transient = True
 
 
 class EmptyResultError(TaskError):

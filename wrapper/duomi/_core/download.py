@@ -36,6 +36,7 @@ from duomi._config import HEADERS, is_loopback
 from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, is_permanent, retry_after
 from duomi._core.request import RequestFlow, Runtime, Send, Sleep
 from duomi._errors import DownloadError
+from duomi._payload import one_line
 from duomi._policy import Retry
 from duomi._task import Task
 
@@ -181,16 +182,19 @@ class Fetch:
                 if isinstance(problem, _UrlExpired):
                     yield from self._refresh(problem, delay)
                 elif delay is None:
-                    raise self.error(str(problem)) from problem.__cause__
+                    raise self.error(str(problem), is_transient=True) from problem.__cause__
                 else:
                     log.info("%s: %s; attempt %d of %d", self._name, problem, failures + 1, retry.attempts)
                     yield Sleep(delay, "retry" if problem.retry_after is None else "retry-after")
             else:
                 return
 
-    def error(self, text: str) -> DownloadError:
+    def error(self, text: str, *, is_transient: bool = False) -> DownloadError:
         """Return an error that names the clip."""
-        return self._error(f"{self._name}: {text}", self.url)
+        error = self._error(f"{self._name}: {text}", self.url)
+        error.args = (*error.args[:-1], is_transient)
+        error.is_transient = is_transient
+        return error
 
     @property
     def _much(self) -> int:
@@ -388,4 +392,5 @@ def _is_web(url: httpx.URL) -> bool:
 
 def _describe(error: Exception) -> str:
     # What is behind the question mark of a signed URL is a secret.
-    return re.sub(r"(https?://[^\s?]*)\?[^\s'\"]*", r"\1", str(error)) or type(error).__name__
+    text = re.sub(r"(https?://[^\s?]*)\?[^\s'\"]*", r"\1", one_line(str(error))) or type(error).__name__
+    return "; ".join([text, *getattr(error, "__notes__", ())])

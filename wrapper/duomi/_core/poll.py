@@ -247,7 +247,8 @@ class Poller(NamedTuple):
         since = max(0.0, seen_at, poll.answered_at - state.began)
         left = since + self.polling.outage - at
         if left <= 0:
-            text = f"rate limited for {at - since:.0f} s without an answer; {problem.error}"
+            said = str(problem.error).partition("; ")[2] or problem.error
+            text = f"rate limited for {at - since:.0f} s without an answer; {said}"
             error = type(problem.error)(text, *problem.error.args[1:])
             return state, Failure(problem._replace(error=error).to_exception())
         if self._was_last(at):

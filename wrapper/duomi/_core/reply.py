@@ -49,6 +49,16 @@ _COMPRESSIONS = frozenset({
     "exi",
 })  # fmt: skip
 _STATES_WARNED_OF: Final = 1_000
+_CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+_MEANINGS: Mapping[int, str] = {
+    401: "the key is refused",
+    403: "not allowed with this key, or its credit is used up",
+    404: "not found",
+    410: "not found any more",
+    429: "rate limited",
+}
+# How the note begins that a driver adds to what went wrong behind a proxy.
+PROXY: Final = "the proxy "
 
 log = logging.getLogger("duomi")
 _warned: set[str] = set()
@@ -103,6 +113,12 @@ class Problem(NamedTuple):
         """Whether the API does not know the task, or does not know it yet."""
         return self.status in NOT_FOUND_STATUSES
 
+    def asks_too_much(self, max_retry_after: float) -> Problem:
+        """Return the same, which says that it asks for too long a pause."""
+        text = f"asked to wait {self.retry_after:g} s, more than max_retry_after ({max_retry_after:g} s)"
+        first, _, rest = str(self.error).partition("; ")
+        return self._replace(error=type(self.error)(f"{first}; {text}; {rest}", *self.error.args[1:]))
+
     def to_exception(self) -> DuomiError:
         """Return the error with its cause, ready to be raised."""
         self.error.__cause__ = self.cause
@@ -121,11 +137,13 @@ class ReplyParser(NamedTuple):
         call: the method and path, for messages.
         redact: takes the key out of a text.
         host: who should have answered.
+        task_id: the id that is asked for, if it is.
     """
 
     call: str
     redact: Redact
     host: str = "the API"
+    task_id: str | None = None
 
     def __call__(self, reply: Reply | Exception, read: Read[T], limit: float = math.inf) -> T | Problem:
         """Return what `read` makes of a reply that had to come within `limit` seconds, or the problem with it."""
@@ -147,17 +165,21 @@ class ReplyParser(NamedTuple):
         text = one_line(self.redact(next(filter(None, map(str, _causes(error))), type(error).__name__)))
         # A server may send the key back, and then a traceback with the cause would print it.
         cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
+        proxy = next((note for note in getattr(error, "__notes__", ()) if note.startswith(PROXY)), "")
+        who = (
+            proxy
+            if proxy and isinstance(error, _CONNECTING)
+            else f"{self.host} by way of {proxy}"
+            if proxy
+            else self.host
+        )
         if isinstance(error, httpx.TimeoutException | TimeoutError):
             not_sent = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
-            what = "no connection in time" if not_sent else f"no complete answer within {limit:.3g} s"
-            return Problem(APITimeoutError(f"{self.call}: {what}: {self.host}"), True, not_sent, cause)
-        not_sent = isinstance(error, httpx.ConnectError)
-        return Problem(
-            APIConnectionError(f"{self.call}: no answer from {self.host}: {text}"),
-            not is_permanent(error),
-            not_sent,
-            cause,
-        )
+            what = "no connection in time to" if not_sent else f"no complete answer within {limit:.3g} s from"
+            return Problem(APITimeoutError(f"{what} {who}; {self.call}"), True, not_sent, cause)
+        transient = not is_permanent(error)
+        told = APIConnectionError(f"no answer from {who}: {text}; {self.call}", transient)
+        return Problem(told, transient, isinstance(error, httpx.ConnectError), cause)
 
     def of_status(self, reply: Reply, payload: object, code: int | None = None) -> Problem:
         """Return the problem of a refusal, by HTTP status or by an envelope's code."""
@@ -167,24 +189,35 @@ class ReplyParser(NamedTuple):
             vendor_code = whole_number(payload.get("code"))
         status = reply.status if code is None else code
         said = f"status {reply.status}" + ("" if code is None else f" with code {code}")
+        transient = is_transient(status, payload)
         error = status_error_type(status)(
-            f"{self.call}: {said}" + (f": {message}" if message else ""),
+            f"{self._meaning(status)}; {self.call}: {said}" + (f": {message}" if message else ""),
             reply.status,
             vendor_code,
             message,
             self.shown(reply),
             next((one_line(self.redact(reply.headers[name])) for name in _REQUEST_IDS if name in reply.headers), None),
             retry_after(reply.headers.get("retry-after"), reply.headers.get("date")),
+            transient,
         )
-        return Problem(error, is_transient(status, payload))
+        return Problem(error, transient)
+
+    def _meaning(self, status: int) -> str:
+        """Say in plain words what a status means."""
+        if status in NOT_FOUND_STATUSES and self.task_id is not None:
+            return f"no such task: {self.task_id}"
+        if 300 <= status <= 399:
+            return f"{self.host} leads elsewhere, and is not followed"
+        return _MEANINGS.get(status) or (f"{self.host} has failed" if status >= 500 else "refused")
 
     def of_body(self, reply: Reply, text: str, *, transient: bool = True, cause: Exception | None = None) -> Problem:
         """Return the problem of a response that is not what was asked for."""
         content_type = one_line(self.redact(reply.headers.get("content-type", "")))
         kind = content_type or "no content type"
         error = APIResponseError(
-            f"{self.call}: status {reply.status}, {kind}: {text}", reply.status, content_type, self.shown(reply)
-        )
+            f"{text}; {self.call}: status {reply.status}, {kind}",
+            reply.status, content_type, self.shown(reply), transient,
+        )  # fmt: skip
         return Problem(error, transient, cause=cause)
 
     def shown(self, reply: Reply) -> str:
@@ -201,16 +234,16 @@ def read_response(method: str, path: str) -> Read[Reply]:
     def read(parser: ReplyParser, reply: Reply) -> Reply | Problem:
         schema = schemas.get(str(reply.status))
         if schemas and schema is None:
-            return parser.of_body(reply, "the contract knows no such status")
+            return parser.of_body(reply, "the contract does not know this status")
         if schema is None and ("json" not in reply.headers.get("content-type", "") or not reply.content):
             return reply
         payload = decode(reply.content)
         if isinstance(payload, ValueError):
-            return parser.of_body(reply, "not JSON", cause=payload)
+            return parser.of_body(reply, "the answer is not JSON", cause=payload)
         if (code := refusal_code(payload)) is not None:
             return parser.of_status(reply, payload, code)
         unfit = next((f"{at or '/'} {text}" for at, text, bad in differences(payload, schema or {}, "") if bad), None)
-        return reply if unfit is None else parser.of_body(reply, f"not what the contract says: {unfit}")
+        return reply if unfit is None else parser.of_body(reply, f"the answer is not what the contract says: {unfit}")
 
     return read
 
@@ -230,14 +263,20 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
     def read(parser: ReplyParser, reply: Reply) -> Task | Problem:
         payload = decode(reply.content)
         if isinstance(payload, ValueError):
-            return parser.of_body(reply, "not JSON", cause=payload)
+            return parser.of_body(reply, "the answer is not JSON", cause=payload)
         if reply.status != 200 or find_task(payload) is None:
             code = refusal_code(payload)
-            return parser.of_body(reply, "not a task") if code is None else parser.of_status(reply, payload, code)
+            return (
+                parser.of_body(reply, "the answer is not a task")
+                if code is None
+                else parser.of_status(reply, payload, code)
+            )
         task = Task.from_payload(payload, task_id=task_id, _sent_at=reply.headers.get("date"))
         log_deviations(task, parser.redact)
         if strict and task.deviations:
-            return parser.of_body(reply, f"deviates from the contract: {task.deviations[0]}", transient=False)
+            return parser.of_body(
+                reply, f"the answer deviates from the contract: {task.deviations[0]}", transient=False
+            )
         return task
 
     return read

@@ -164,6 +164,8 @@ def request_flow(
         delay = None
         if answer.transient and (is_safe or answer.not_sent or answer.status == 429):
             delay = retry.delay(attempt, answer.retry_after, runtime.jitter())
+            if answer.retry_after is not None and answer.retry_after > retry.max_retry_after:
+                answer = answer.asks_too_much(retry.max_retry_after)
         left = limit.begins_by - runtime.clock()
         if delay is None or left <= 0:
             return answer
@@ -191,13 +193,14 @@ def _wait_for_turn(parser: ReplyParser, call: Call) -> Generator[Sleep, Answer, 
         if not call.in_batch:
             place = rate.join()
             if not call.in_wait and (delay := rate.delay(clock(), place, share=1.0)) > call.retry.max_retry_after:
-                text = f"{parser.call}: not sent: the limit of the rate lets it start in {delay:.0f} s"
-                return Problem(RateLimitError(text), True, not_sent=True, is_rate_limit=True)
+                text = f"rate limited: it could start only in {delay:.0f} s, so it was not sent; {parser.call}"
+                return Problem(RateLimitError(text, is_transient=True), True, not_sent=True, is_rate_limit=True)
         while (delay := rate.delay(clock(), place)) > 0:
             left = call.limit.turn_by - clock()
             if left <= 0:
-                text = f"{parser.call}: not sent: {rate.describe(clock())}"
-                error = rate.last_refusal if isinstance(rate.last_refusal, DuomiError) else RateLimitError(text)
+                text = f"rate limited: {rate.describe(clock())}, so it was not sent; {parser.call}"
+                waiting = RateLimitError(text, is_transient=True)
+                error = rate.last_refusal if isinstance(rate.last_refusal, DuomiError) else waiting
                 return Problem(error, True, not_sent=True, is_rate_limit=True)
             yield Sleep(min(delay, left), "rate")
     finally:
@@ -253,7 +256,7 @@ class Requests:
         request = httpx.Request("GET", url, stream=_NO_BODY)
         request.read()
         request.headers = self.headers
-        parser = ReplyParser(name, self._settings.auth.redact, self._host)
+        parser = ReplyParser(name, self._settings.auth.redact, self._host, task_id)
         read = read_task(task_id, strict=self._settings.strict)
         answer = yield from request_flow(request, parser, read, call)
         if isinstance(answer, Problem) or answer.id == task_id or self._is_confirmed(task_id, answer.id):
@@ -263,8 +266,8 @@ class Requests:
         if isinstance(again, Problem) or again.id == task_id:
             return again
         if again.id != answer.id:
-            text = f"{parser.call}: answers for other tasks, {answer.id!r} and {again.id!r}"
-            return Problem(APIResponseError(parser.redact(text)), transient=True)
+            text = f"answers for other tasks, {answer.id!r} and {again.id!r}; {parser.call}"
+            return Problem(APIResponseError(parser.redact(text), is_transient=True), transient=True)
         if len(self._other_ids) < _OTHER_IDS:
             if not self._other_ids:
                 log.warning("%s", parser.redact(f"task {task_id!r} is answered with the id {again.id!r}"))

@@ -94,9 +94,9 @@ class AsyncDriver(BaseDriver):
                 response = await lane.handle_async_request(effect.request)
                 await self._read(response, aiter(response.stream), body)  # type: ignore[arg-type]
             if scope.cancelled_caught:
-                broken = TimeoutError()
+                broken = lane.explain(TimeoutError())
         except TRANSPORT_ERRORS as error:
-            broken = error
+            broken = lane.explain(error)
         finally:
             effect.request.headers = unsigned
         return self._reply_or_error(response, body, broken)

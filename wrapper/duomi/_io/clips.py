@@ -71,7 +71,7 @@ class Incoming:
                 self._response = self._lane.handle_request(effect.request)
                 self._chunks = iter(self._response.stream)  # type: ignore[arg-type]
         except TRANSPORT_ERRORS as error:
-            return error
+            return error if self._lane is None else self._lane.explain(error)
         return Head(self._response.status_code, self._response.headers)
 
     def _pull(self) -> bytes | Exception | None:
@@ -137,7 +137,7 @@ class AsyncIncoming:
                     self._response = await self._lane.handle_async_request(effect.request)
                     self._chunks = aiter(self._response.stream)  # type: ignore[arg-type]
         except TRANSPORT_ERRORS as error:
-            return error
+            return error if self._lane is None else self._lane.explain(error)
         return Head(self._response.status_code, self._response.headers)
 
     async def _pull(self) -> bytes | Exception | None:

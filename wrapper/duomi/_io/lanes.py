@@ -22,10 +22,13 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from duomi._config import is_loopback
+from duomi._core.reply import PROXY
 from duomi._errors import ConfigurationError
 
 KEEP_ALIVE: Final = 5.0
 _ONE: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
+
+_PORTS: Final = {"https": 443, "socks5": 1080, "socks5h": 1080}
 
 log = logging.getLogger("duomi")
 _of_the_parent: list[Any] = []
@@ -37,6 +40,18 @@ class _HoldsConnection:
 
     _pool: Any
     rests_since = 0.0
+    _proxy_name: str | None = None
+
+    def _name(self, proxy: httpx.Proxy | None) -> None:
+        if proxy is not None:
+            # Without its password.
+            self._proxy_name = f"{PROXY}{proxy.url.host}:{proxy.url.port or _PORTS.get(proxy.url.scheme, 80)}"
+
+    def explain(self, error: Exception) -> Exception:
+        """Return what went wrong, with a note that names the proxy if there is one."""
+        if self._proxy_name is not None:
+            error.add_note(self._proxy_name)
+        return error
 
     @property
     def is_clean(self) -> bool:
@@ -55,6 +70,7 @@ class Lane(_HoldsConnection, httpx.HTTPTransport):
         from duomi._io.network import Network  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
+        self._name(proxy)
         self.network = self._pool._network_backend = Network()
 
 
@@ -65,6 +81,7 @@ class AsyncLane(_HoldsConnection, httpx.AsyncHTTPTransport):
         from duomi._io.network import AsyncNetwork  # noqa: PLC0415  (as above)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
+        self._name(proxy)
         self.network = self._pool._network_backend = AsyncNetwork()
 
 

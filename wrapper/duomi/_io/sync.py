@@ -102,7 +102,7 @@ class Driver(BaseDriver):
         try:
             response = lane.handle_request(effect.request)
         except TRANSPORT_ERRORS as error:
-            return error
+            return lane.explain(error)
         finally:
             effect.request.headers = unsigned
         return self._read(response, iter(response.stream))  # type: ignore[arg-type]
