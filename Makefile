@@ -40,13 +40,13 @@ test: setup
 	nox -s promises
 else
 test: lint
-	python -m pytest -q -n 2
+	python -m pytest -q -n 4
 endif
 
 # All tests, and the branch coverage of the hand-written code.
 test-all: setup
 	coverage erase
-	coverage run -m pytest -q -n 2 -m ''
+	coverage run -m pytest -q -n 4 -m ''
 	coverage combine --quiet
 	coverage report
 

@@ -33,10 +33,9 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 import httpx
 
 from duomi._config import HEADERS, is_loopback
-from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, is_permanent, retry_after
+from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, described, is_permanent, retry_after
 from duomi._core.request import RequestFlow, Runtime, Send, Sleep
 from duomi._errors import DownloadError
-from duomi._payload import one_line
 from duomi._policy import Retry
 from duomi._task import Task
 
@@ -391,6 +390,4 @@ def _is_web(url: httpx.URL) -> bool:
 
 
 def _describe(error: Exception) -> str:
-    # What is behind the question mark of a signed URL is a secret.
-    text = re.sub(r"(https?://[^\s?]*)\?[^\s'\"]*", r"\1", one_line(str(error))) or type(error).__name__
-    return "; ".join([text, *getattr(error, "__notes__", ())])
+    return "; ".join([described(error), *getattr(error, "__notes__", ())])

@@ -162,7 +162,7 @@ class ReplyParser(NamedTuple):
         for each in _causes(error):
             # Its frames hold the request, and so the key.
             each.__traceback__ = None
-        text = one_line(self.redact(next(filter(None, map(str, _causes(error))), type(error).__name__)))
+        text = self.redact(described(error))
         # A server may send the key back, and then a traceback with the cause would print it.
         cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
         proxy = next((note for note in getattr(error, "__notes__", ()) if note.startswith(PROXY)), "")
@@ -310,6 +310,20 @@ def is_permanent(error: Exception) -> bool:
     permanent = ssl.SSLCertVerificationError | UnicodeError
     invalid = httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL
     return isinstance(error, invalid) or any(isinstance(cause, permanent) for cause in _causes(error))
+
+
+def described(error: Exception) -> str:
+    """Return in plain words what a connection failed of, without what is secret in a signed URL."""
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return "nothing came in time"
+    if isinstance(error, httpx.RemoteProtocolError) and not re.search("disconnected|closed", str(error)):
+        return "what came is not HTTP"
+    text = next(filter(None, (_words(each) for each in _causes(error))), type(error).__name__)
+    return re.sub(r"(https?://[^\s?]*)\?[^\s'\"]*", r"\1", one_line(text))
+
+
+def _words(error: BaseException) -> str:
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error))
 
 
 def codings(content_encoding: str) -> list[str]:
