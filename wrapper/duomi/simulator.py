@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -90,18 +91,29 @@ class Simulator:
 
     @contextmanager
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
-        """Serve until the block is left, and yield the base URL; port 0 is any that is free."""
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        """Serve until the block is left, and yield the base URL; port 0 is any that is free.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        # Werkzeug would end the process.
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        logger = logging.getLogger("werkzeug")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
         server = _Server(host=host, port=port, threaded=True)
         server.expect_request(re.compile(".*", re.DOTALL)).respond_with_handler(self.respond)
-        with server:
-            self.base_url = server.url_for("").rstrip("/")
-            try:
+        try:
+            with server:
+                # A server on all addresses of a machine is asked on its own.
+                own = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)  # noqa: S104  (the caller's choice)
+                self.base_url = f"http://{own}:{server.port}" if own else server.url_for("").rstrip("/")
                 yield self.base_url
-            finally:
-                self.base_url = ""
-            # What `answer` raised was a 500 to the client; here it comes out.
-            server.check_handler_errors()
+                # What `answer` raised was a 500 to the client; here it comes out.
+                server.check_handler_errors()
+        finally:
+            self.base_url = ""
+            logger.setLevel(level)
 
     def polls(self, task_id: str) -> int:
         """Return how often a task was asked for."""
