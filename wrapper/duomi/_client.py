@@ -26,6 +26,7 @@ from duomi._config import (
     check_task_id,
     check_task_ids,
     check_timeout,
+    with_interval_of_tests,
 )
 from duomi._core.download import DownloadFlow, Urls
 from duomi._core.poll import Poller, WatchFlow, raise_if_failed, watch_flow
@@ -58,6 +59,7 @@ def _poller(driver: BaseDriver, task: str | Task, timeout: Timeout, polling: Pol
     polling = driver.settings.polling if polling is None else polling
     if not isinstance(polling, Polling):
         raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
+    polling = with_interval_of_tests(polling, driver.settings.base_url)
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     longest, max_rate = driver.settings.retry.max_retry_after, driver.settings.max_rate
     return Poller(_id(driver, task), polling, limit, longest, max_rate=max_rate)

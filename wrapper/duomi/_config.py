@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 from urllib.parse import quote
 
+import attrs
 import httpx
 from duomi_api.contract import SERVER
 
@@ -26,6 +27,7 @@ from duomi._version import __version__
 T = TypeVar("T")
 
 log = logging.getLogger("duomi")
+_warned: set[str] = set()
 
 HEADERS = {
     "user-agent": f"duomi/{__version__} python-httpx/{httpx.__version__}",
@@ -229,6 +231,26 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
             f"{source} begins with http://, so the key would travel in the clear: use https://, or allow_insecure=True"
         )
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def with_interval_of_tests(polling: Polling, base_url: str) -> Polling:
+    """Return how a wait polls, by `DUOMI_POLL_INTERVAL` if it is set and the API is on this machine, as in tests.
+
+    Raises:
+        ConfigurationError: it is no number of seconds.
+    """
+    text = _variable("DUOMI_POLL_INTERVAL")
+    if text is None:
+        return polling
+    if not is_loopback(httpx.URL(base_url).host):
+        if text not in _warned:
+            _warned.add(text)
+            log.warning("DUOMI_POLL_INTERVAL is for tests on this machine, and ignored for %s", base_url)
+        return polling
+    try:
+        return attrs.evolve(polling, interval=float(text))
+    except ValueError as error:  # a ConfigurationError is one, too
+        raise ConfigurationError(f"DUOMI_POLL_INTERVAL must be a number of seconds, not {text[:40]!r}") from error
 
 
 def is_loopback(host: str) -> bool:

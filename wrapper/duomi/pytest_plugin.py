@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def duomi_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     """Serve the API in a box for one test, and have `Duomi()` and `AsyncDuomi()` talk to it.
 
-    It knows no task until one is set: `duomi_simulator.tasks["my-task"] = Script()`.
+    They poll without a pause worth mentioning. It knows no task until one is set: `duomi_simulator.tasks["my-task"] = Script()`.
     """
     try:
         from duomi.simulator import Simulator, proxy_variables  # noqa: PLC0415  (an extra, and not every test needs it)
@@ -25,6 +25,7 @@ def duomi_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     with simulator.serve() as base_url:
         monkeypatch.setenv("DUOMI_BASE_URL", base_url)
         monkeypatch.setenv("DUOMI_API_KEY", "sk-simulated")
+        monkeypatch.setenv("DUOMI_POLL_INTERVAL", "0.01")
         # It is on this machine, so no proxy may stand between.
         for name in proxy_variables():
             monkeypatch.delenv(name)

@@ -6,26 +6,28 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
-import shlex
+import signal
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, TypeVar
 
-import attrs
 import typer
 
+from duomi._cli.jobs import Job, finish, follow
 from duomi._cli.screen import OutputError, Screen, TaskResult, exit_code, print_stderr
+from duomi._cli.streams import TERMINATED, read_stdin, silence
 from duomi._client import AsyncDuomi, Duomi
-from duomi._config import IfExists, check_task_id
+from duomi._config import check_directory, check_task_id
+from duomi._core.names import file_name
 from duomi._errors import ConfigurationError, DuomiError
+from duomi._io.files import Folder
 from duomi._policy import Polling
-from duomi._task import Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
+from duomi._task import Outcome, Task, TaskFailedError
 from duomi._version import __version__
 
-IN_FLIGHT: Final = 64
-AT_ONCE: Final = 4
+CommandT = TypeVar("CommandT", bound=Callable[..., None])
 
 app = typer.Typer(
     name="duomi",
@@ -33,17 +35,37 @@ app = typer.Typer(
     " DUOMI_BASE_URL names another server.",
     epilog="Exit codes: 0 done; 1 a task failed or was empty, or check found deviations; 2 usage, configuration, or"
     " output that cannot be written; 3 refused, unreachable, or not a task; 4 timed out; 5 a clip was not saved; 130"
-    " interrupted. Of several tasks, the first that holds of 130, 3, 5, 4, 1.",
+    " interrupted; 143 terminated. Of several, the first that holds of 130, 143, 2, 3, 5, 4, 1.",
     context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
+
+def _show_retries(wanted: bool) -> None:  # noqa: FBT001  (typer calls it)
+    if wanted:
+        logging.getLogger("duomi").setLevel(logging.INFO)
+
+
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks' ids; `-` reads them from stdin.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that already exist.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_retries, help="Show retries.")]
+# Help is given here and not as docstrings, which `python -OO` takes away.
+_HELP = {
+    "get": "Print a task as it is now.",
+    "check": "Compare an answer with the contract.",
+    "wait": "Wait until tasks are finished.",
+    "download": "Save the clips of finished tasks.",
+    "demo": "Show all of it, without a key.",
+    "simulator": "Serve the simulator until Ctrl-C.",
+}
+
+
+def _command(name: str, more: str, example: str) -> Callable[[CommandT], CommandT]:
+    return app.command(name, help=f"{_HELP[name]} {more}", short_help=_HELP[name], epilog=f"Example: {example}")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it)
@@ -61,14 +83,13 @@ def _main(
     pass
 
 
-@app.command(epilog="Example: duomi get 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
-def get(task_id: TaskId, *, json: Json = False) -> None:
-    """Print the task as it is now; exit 0 whatever its state."""
+@_command("get", "Exit 0 whatever its state.", "duomi get 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
+def _get(task_id: TaskId, *, json: Json = False, verbose: Verbose = False) -> None:  # noqa: ARG001  (has a callback)
     screen = Screen(json=json)
-    screen.task(_get(screen, task_id))
+    screen.task(_ask(screen, task_id))
 
 
-def _get(screen: Screen, task_id: str) -> Task:
+def _ask(screen: Screen, task_id: str) -> Task:
     """Ask once; for a program, an error is an object on stdout like any other."""
     with Duomi() as client:
         try:
@@ -79,170 +100,123 @@ def _get(screen: Screen, task_id: str) -> Task:
             raise
 
 
-@app.command(epilog="Example: duomi check 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
-def check(task_id: TaskId, *, json: Json = False) -> None:
-    """Compare the live answer with the contract; exit 1 if it deviates."""
+@_command("check", "Exit 1 if it deviates.", "duomi check 5dd1ef43-efeb-9017-be66-f37a9d4348ee")
+def _check(task_id: TaskId, *, json: Json = False, verbose: Verbose = False) -> None:  # noqa: ARG001  (as above)
     screen = Screen(json=json)
-    task = _get(screen, task_id)
+    task = _ask(screen, task_id)
     screen.deviations(task)
     raise typer.Exit(1 if task.deviations else 0)
 
 
-@app.command(epilog="Examples: duomi wait ID1 ID2 --download clips/    |    cat ids.txt | duomi wait - --json")
-def wait(
+@_command(
+    "wait",
+    "Shows a progress bar for each, then a table.",
+    "duomi wait ID1 ID2 --download clips/    |    cat ids.txt | duomi wait - --json",
+)
+def _wait(
     task_ids: TaskIds,
     *,
     download: Annotated[
-        Path | None,
-        typer.Option(
-            "--download",
-            "-d",
-            metavar="DIR",
-            help="Save the clips of each task there; a file that already exists is kept.",
-        ),
+        Path | None, typer.Option("--download", "-d", metavar="DIR", help="Save the clips of each task there.")
     ] = None,
+    overwrite: Overwrite = False,
     timeout: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="Seconds to wait at most (1800).")] = None,
     json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Wait until tasks are finished: a progress bar for each, then a table."""
     ids = _ids(task_ids)
     polling = Polling() if timeout is None else Polling(timeout=timeout)
-    options = ["--download", str(download)] if download is not None else []
-    options += ["--timeout", f"{timeout:g}"] if timeout is not None else []
-    options += ["--json"] if json else []
-    _wait(_Job(AsyncDuomi(polling=polling), ids, download, Screen(json=json), ["duomi", "wait", *options]))
+    resume = ["duomi", "wait", *(["--download", str(download)] if download is not None else [])]
+    resume += ["--overwrite"] if overwrite else []
+    resume += ["--timeout", f"{timeout:g}"] if timeout is not None else []
+    resume += _again(json=json, verbose=verbose)
+    directory = None if download is None else _checked(download, ids)
+    if_exists = "replace" if overwrite else "skip"
+    finish(Job(AsyncDuomi(polling=polling), ids, directory, Screen(json=json), resume, if_exists))  # type: ignore[arg-type]
 
 
-@app.command(epilog="Example: duomi download 5dd1ef43-efeb-9017-be66-f37a9d4348ee --directory clips/")
-def download(
+@_command(
+    "download",
+    "Files that exist are kept.",
+    "duomi download 5dd1ef43-efeb-9017-be66-f37a9d4348ee --directory clips/",
+)
+def _download(
     task_ids: TaskIds,
     *,
-    directory: Annotated[Path, typer.Option("--directory", "-d", metavar="DIR", help="Where the clips go.")] = Path(),
+    directory: Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where the clips go.")] = Path(),
     overwrite: Overwrite = False,
     json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Save the clips of finished tasks; a file that already exists is kept."""
+    ids = _ids(task_ids)
     resume = ["duomi", "download", *(["--directory", str(directory)] if directory != Path() else [])]
     resume += ["--overwrite"] if overwrite else []
-    resume += ["--json"] if json else []
-    if_exists: IfExists = "replace" if overwrite else "skip"
-    _wait(_Job(AsyncDuomi(), _ids(task_ids), directory, Screen(json=json), resume, if_exists, only_finished=True))
+    resume += _again(json=json, verbose=verbose)
+    if_exists = "replace" if overwrite else "skip"
+    target = _checked(directory, ids)
+    finish(Job(AsyncDuomi(), ids, target, Screen(json=json), resume, if_exists, only_finished=True))  # type: ignore[arg-type]
 
 
-@app.command(epilog="Example: duomi demo")
-def demo(*, json: Json = False) -> None:
-    """Show all of it against a simulator on this machine; no key and no network needed. It writes to demo/."""
-    try:
+@_command("demo", "It talks to a simulator on this machine, and writes to demo/.", "duomi demo")
+def _demo(*, json: Json = False, verbose: Verbose = False) -> None:  # noqa: ARG001  (as above)
+    with _with_simulator():
         from duomi._cli.demo import simulated  # noqa: PLC0415  (the simulator is an extra)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'
-        ) from error
     with simulated() as (client, task_ids):
-        job = _Job(client, task_ids, Path("demo"), Screen(json=json), ["duomi", "demo"], "replace")
-        asyncio.run(_follow(job))
+        job = Job(client, task_ids, Path("demo"), Screen(json=json), ["duomi", "demo"], "replace")
+        asyncio.run(follow(job))
         results = [job.results[task_id] for task_id in task_ids]
         job.screen.results(results)
     # One of its tasks fails, as tasks do; nothing else may.
     raise typer.Exit(exit_code([end for end in results if not isinstance(end.outcome.error, TaskFailedError)]))
 
 
+@_command("simulator", "It knows the tasks of the demo, and any key.", "duomi simulator --port 8080")
+def _simulator(
+    *, port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 is any that is free.")] = 0
+) -> None:
+    with _with_simulator():
+        from duomi._cli.demo import SCRIPTS  # noqa: PLC0415  (as above)
+        from duomi.simulator import EXAMPLE_ID, Script, Simulator  # noqa: PLC0415  (as above)
+    try:
+        with Simulator(SCRIPTS | {EXAMPLE_ID: Script()}).serve(port=port) as base_url:
+            print_stderr(
+                f"Serving until Ctrl-C. In another terminal:\nexport DUOMI_BASE_URL={base_url} DUOMI_API_KEY=any-key"
+            )
+            print_stderr(f"duomi wait {EXAMPLE_ID} {' '.join(SCRIPTS)}")
+            while True:
+                time.sleep(3600)
+    except OSError as error:
+        raise ConfigurationError(f"port {port} cannot be had: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _with_simulator() -> Generator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'
+        ) from error
+
+
+def _again(*, json: bool, verbose: bool) -> list[str]:
+    return [*(["--json"] if json else []), *(["--verbose"] if verbose else [])]
+
+
+def _checked(directory: Path, task_ids: list[str]) -> Path:
+    """Return a folder that clips can be saved in, before anybody waits for them."""
+    directory = directory.expanduser()
+    Folder(check_directory(directory)).check([file_name(task_id) for task_id in task_ids])
+    return directory
+
+
 def _ids(given: list[str]) -> list[str]:
     ids: list[str] = []
     for word in given:
-        ids += [line for line in map(_stripped, sys.stdin) if line] if word == "-" else [word]
+        ids += [line for line in map(str.strip, read_stdin().splitlines()) if line] if word == "-" else [word]
     if not ids:
         raise ConfigurationError("no task ids came from stdin")
     return [check_task_id(task_id) for task_id in dict.fromkeys(ids)]
-
-
-def _stripped(line: str) -> str:
-    """Return a line of a file less its blanks, and less the mark that some editors put before the first."""
-    return line.removeprefix("\ufeff").strip()
-
-
-@attrs.define
-class _Job:
-    """Many tasks on one screen; `resume` is the command that continues with what is left."""
-
-    client: AsyncDuomi
-    task_ids: list[str]
-    directory: Path | None
-    screen: Screen
-    resume: list[str]
-    if_exists: IfExists = "skip"
-    only_finished: bool = False
-    results: dict[str, TaskResult] = attrs.field(factory=dict)
-
-
-def _wait(job: _Job) -> None:
-    try:
-        asyncio.run(_follow(job))
-    except KeyboardInterrupt:
-        left = [task_id for task_id in job.task_ids if task_id not in job.results]
-        job.screen.results([job.results[i] for i in job.task_ids if i in job.results])
-        _tell_how_to_resume(job, left, "interrupted; ")
-        raise typer.Exit(130) from None
-    results = [job.results[task_id] for task_id in job.task_ids]
-    job.screen.results(results)
-    going_on = TaskTimeoutError | TaskStalledError
-    _tell_how_to_resume(job, [end.outcome.task_id for end in results if isinstance(end.outcome.error, going_on)])
-    raise typer.Exit(exit_code(results))
-
-
-def _tell_how_to_resume(job: _Job, task_ids: list[str], what: str = "") -> None:
-    if task_ids:
-        words = [*job.resume, *(["--"] if any(i.startswith("-") for i in task_ids) else []), *task_ids]
-        print_stderr(
-            f"{what}the task{'s continue' if len(task_ids) > 1 else ' continues'}. To resume:\n{shlex.join(words)}"
-        )
-
-
-async def _follow(job: _Job) -> None:
-    several = asyncio.Semaphore(AT_ONCE)
-    try:
-        with job.screen.bars(job.task_ids):
-            async with job.client, asyncio.TaskGroup() as group:
-                async for outcome in _outcomes(job):
-                    group.create_task(_save(job, outcome, several))
-    except ExceptionGroup as errors:
-        # What ends all of them is one error, which the group wraps.
-        raise errors.exceptions[0] from None
-
-
-async def _outcomes(job: _Job) -> AsyncIterator[Outcome]:
-    """Yield how each task ended, in that order; where only finished tasks count, how it goes."""
-    if not job.only_finished:
-        async with job.client.as_completed(
-            job.task_ids, max_in_flight=IN_FLIGHT, on_update=job.screen.update
-        ) as outcomes:
-            async for outcome in outcomes:
-                yield outcome
-        return
-    for task_id in job.task_ids:
-        try:
-            yield Outcome(task_id, await job.client.get_task(task_id), None)
-        except DuomiError as error:
-            yield Outcome(task_id, None, error)
-
-
-async def _save(job: _Job, outcome: Outcome, several: asyncio.Semaphore) -> None:
-    """Save the clips of a task that ended well, where they are wanted, and show its ending."""
-    task, paths = outcome.task, list[Path]()
-    try:
-        if (
-            task is not None
-            and outcome.error is None
-            and job.directory is not None
-            and (task.videos or job.only_finished)
-        ):
-            async with several:
-                saved = await job.client.download(task, job.directory, if_exists=job.if_exists)
-            paths = [job.directory / path.name for path in saved]
-    except DuomiError as error:
-        outcome = attrs.evolve(outcome, error=error)
-    result = job.results[outcome.task_id] = TaskResult(outcome, paths)
-    job.screen.end(result)
 
 
 class _Handler(logging.Handler):
@@ -252,9 +226,16 @@ class _Handler(logging.Handler):
         print_stderr(f"duomi: {record.getMessage()}")
 
 
+def _terminated(_number: int, _frame: object) -> None:
+    # Without a handler the first process of a container ignores the signal.
+    raise SystemExit(TERMINATED)
+
+
 def run() -> None:
     """Run one command, and exit with its code."""
     logging.getLogger("duomi").addHandler(_Handler())
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a file cannot take is written as its number, rather than not at all.
         with contextlib.suppress(AttributeError):
@@ -266,7 +247,7 @@ def run() -> None:
         sys.exit(exit_code([TaskResult(Outcome("", None, error), [])]))
     except OutputError as error:
         # Whoever reads our output has gone, or has no room; the interpreter would try to write the rest once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(1)
         number, words = error.args
         if number != errno.EPIPE:
             print_stderr(f"duomi: cannot write the output: {words}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json as jsonlib
+import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
+from duomi._cli.streams import Stderr, is_gone_terminal, silence
 from duomi._errors import (
     APIConnectionError,
     APIResponseError,
@@ -26,10 +28,11 @@ from duomi._errors import (
 )
 from duomi._task import EmptyResultError, Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
-_STDERR = Console(stderr=True)
+_STDERR = Console(file=Stderr())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 _STYLES = {"succeeded": "green", "error": "red"}
-_WIDE = 10_000
 _NARROW = 60
+_FEW = 5
+_SELDOM = 15.0
 # The fields of `Task.to_dict`, of a task that was not seen.
 _UNKNOWN: dict[str, Any] = {
     **dict.fromkeys(("id", "state", "label", "progress", "action")),
@@ -98,7 +101,7 @@ def _columns(width: int) -> list[ProgressColumn]:
     columns: list[ProgressColumn] = [
         TextColumn("{task.description}", table_column=name, markup=False),
         BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=6)),
-        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[share]:>4}"),
         TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True), markup=False),
         TimeElapsedColumn(),
     ]
@@ -125,25 +128,27 @@ class Screen:
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
-        self._out = _Out(soft_wrap=False)
+        self._out = _Out()
         self._err = _STDERR
-        if not self._out.is_terminal:
-            self._out.width = _WIDE
         # Objects are printed as tasks end, and on one terminal they and the bars would write over each other.
         alone = self._err.is_terminal and not (json and self._out.is_terminal)
         self._progress = Progress(*_columns(self._err.width), console=self._err, disable=not alone, expand=True)
         self._bars: dict[str, TaskID] = {}
         self._whole: TaskID | None = None
         self._hidden: deque[TaskID] = deque()
+        self._states: dict[str, str] = {}
+        self._ended = 0
+        self._told_at = -_SELDOM
 
     @contextmanager
     def bars(self, task_ids: Sequence[str]) -> Generator[None]:
         """Show a bar for each task if stderr is a terminal; on a low one, a bar for all and the bars of tasks that continue."""
         room = self._err.height - 2
         if len(task_ids) > room:
-            self._whole = self._progress.add_task(f"{len(task_ids)} tasks", total=len(task_ids), state="")
+            total = len(task_ids)
+            self._whole = self._progress.add_task(f"{total} tasks", total=total, state="", share=f"0/{total}")
         for place, task_id in enumerate(task_ids):
-            bar = self._progress.add_task(sanitize(task_id), total=100, state="", visible=place < room)
+            bar = self._progress.add_task(sanitize(task_id), total=100, state="", share="", visible=place < room)
             self._bars[task_id] = bar
             if place >= room:
                 self._hidden.append(bar)
@@ -151,20 +156,32 @@ class Screen:
             yield
 
     def update(self, task: Task) -> None:
-        """Move the bar of a task."""
-        self._progress.update(self._bars[task.task_id], completed=task.progress or 0, state=_label(task))
+        """Move the bar of a task; without bars, print a line now and then."""
+        share = "" if task.progress is None else f"{task.progress}%"
+        self._progress.update(
+            self._bars[task.task_id], completed=task.progress or 0, share=share, state=_label(task)
+        )  # fmt: skip
+        if self._progress.disable and not task.is_finished:
+            is_new = self._states.get(task.task_id) != task.state and len(self._bars) <= _FEW
+            self._states[task.task_id] = task.state
+            if is_new or time.monotonic() - self._told_at >= _SELDOM:
+                self._told_at = time.monotonic()
+                ended = f"{self._ended} of {len(self._bars)} ended; " if len(self._bars) > 1 else ""
+                print_stderr(f"{ended}{task}")
 
     def end(self, result: TaskResult) -> None:
         """Fill or stop the bar of a task that is done; with `json`, print it."""
         bar = self._bars[result.outcome.task_id]
         error = result.outcome.error
+        self._ended += 1
         if error is None:
-            self._progress.update(bar, completed=100)
+            self._progress.update(bar, completed=100, share="100%")
         else:
             self._progress.update(bar, state=_end(result))
         self._progress.stop_task(bar)
         if self._whole is not None:
             self._progress.advance(self._whole)
+            self._progress.update(self._whole, share=f"{self._ended}/{len(self._bars)}")
             self._progress.update(bar, visible=False)
             if self._hidden:
                 self._progress.update(self._hidden.popleft(), visible=True)
@@ -176,7 +193,6 @@ class Screen:
         if self.json:
             self.object(TaskResult(Outcome(task.task_id, task, None), []))
             return
-        table = Table.grid(padding=(0, 2))
         progress = "" if task.progress is None else f"{task.progress}%"
         rows = [("id", task.id), ("state", _label(task)), ("progress", progress), ("action", task.action or "")]
         rows += [
@@ -186,12 +202,10 @@ class Screen:
         ]
         rows += [("video", video.url) for video in task.videos]
         rows += [("character", character.id) for character in task.characters]
-        table.add_column(style="dim")
-        table.add_column(overflow="fold")
         for name, value in rows:
             if value:
-                table.add_row(name, Text(sanitize(value), style=_STYLES.get(task.state, "") if name == "state" else ""))
-        self._print(table)
+                style = _STYLES.get(task.state, "") if name == "state" else ""
+                self._print(Text(f"{name:<9}  ", "dim") + Text(sanitize(value).replace("\n", " "), style))
 
     def deviations(self, task: Task) -> None:
         """Print where a task deviates from the contract."""
@@ -199,7 +213,7 @@ class Screen:
             self.object(TaskResult(Outcome(task.task_id, task, None), []), deviations=list(task.deviations))
             return
         for line in task.deviations:
-            self._print(Text(sanitize(line)), soft_wrap=True)
+            self._print(Text(sanitize(line)))
         if not task.deviations:
             print_stderr(f"task {task.task_id} is as the contract has it")
 
@@ -207,17 +221,20 @@ class Screen:
         """Print a table of how many tasks ended, those with `json` aside, which are printed already."""
         if self.json or not results:
             return
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for name in ("task", "state", "result"):
-            table.add_column(name, overflow="fold")
+        rows = [(Text("task", "bold"), Text("state", "bold"), Text("result", "bold"))]
         for result in results:
             task = result.outcome.task
             state = "" if task is None else _label(task)
             style = "red" if result.outcome.error else _STYLES.get(task.state, "") if task else ""
-            table.add_row(
-                Text(sanitize(result.outcome.task_id)), Text(state, style=style), Text(sanitize(_result(result)))
+            rows.append((Text(sanitize(result.outcome.task_id)), Text(state, style), Text(sanitize(_result(result)))))
+        widths = [max(row[column].cell_len for row in rows) for column in range(2)]
+        for row in rows:
+            first, second = (
+                cell + Text(" " * (width - cell.cell_len + 2)) for cell, width in zip(row, widths, strict=False)
             )
-        self._print(table)
+            # What has several lines, such as the paths of several clips, continues in its column.
+            for place, line in enumerate(row[2].split() or [Text()]):
+                self._print((first + second if place == 0 else Text(" " * (sum(widths) + 4))) + line)
 
     def object(self, result: TaskResult, **more: Any) -> None:
         """Print an ending as a JSON object, in one line."""
@@ -225,15 +242,17 @@ class Screen:
         values: dict[str, Any] = {"task_id": result.outcome.task_id, **_UNKNOWN} if task is None else task.to_dict()
         values["paths"] = [str(path) for path in result.paths]
         values["error"] = None if error is None else {"type": type(error).__name__, "message": str(error)}
-        self._print(Text(jsonlib.dumps(values | more, ensure_ascii=True)), soft_wrap=True)
+        self._print(Text(jsonlib.dumps(values | more, ensure_ascii=True)))
 
-    def _print(self, data: RenderableType, *, soft_wrap: bool = False) -> None:
-        """Write data to stdout, at once, so that what cannot be written is known."""
+    def _print(self, line: Text) -> None:
+        """Write a line of data to stdout, unbroken, and at once, so that what cannot be written is known."""
         try:
-            self._out.print(data, soft_wrap=soft_wrap)
+            self._out.print(line, soft_wrap=True)
             self._out.file.flush()
         except OSError as error:
-            raise OutputError(error.errno, error.strerror or str(error)) from error
+            if not is_gone_terminal(error):
+                raise OutputError(error.errno, error.strerror or str(error)) from error
+            silence(1)
 
 
 def _moment(moment: Any) -> str:

@@ -1,8 +1,9 @@
-"""The names of clips: valid on every system, and no two alike."""
+"""Names that leave the program: those of clips, valid on every system and no two alike, and words for a shell."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 
 NAME_BYTES = 180
@@ -25,3 +26,12 @@ def file_name(task_id: str, number: int = 1) -> str:
     if safe != task_id or not safe.isascii() or safe != safe.lower() or _LIKE_A_NUMBER.search(safe):
         safe += "~" + hashlib.sha256(task_id.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{safe}.mp4" if number == 1 else f"{safe}-{number}.mp4"
+
+
+def quoted(word: str, *, windows: bool = os.name == "nt") -> str:
+    """Quote a word for the shell of the platform: double quotes on Windows, which cmd and PowerShell both take."""
+    if re.fullmatch(r"[\w@%+=:,./\\-]+" if windows else r"[\w@%+=:,./-]+", word, re.ASCII):
+        return word
+    if windows:
+        return '"' + word.replace('"', '\\"') + '"'
+    return "'" + word.replace("'", "'\"'\"'") + "'"

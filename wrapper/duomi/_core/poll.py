@@ -10,6 +10,7 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from duomi._core.names import quoted
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, Requests, Send, Sleep, TimeLimit
 from duomi._errors import DuomiError
@@ -346,6 +347,4 @@ def _brief(task: Task) -> str:
 
 
 def _resume(task_id: str) -> str:
-    import shlex  # noqa: PLC0415  (takes long to import, and is seldom needed)
-
-    return f"the task continues at the vendor; resume with `duomi wait {shlex.quote(task_id)}` or client.wait(...)"
+    return f"the task continues at the vendor; resume with `duomi wait {quoted(task_id)}` or client.wait(...)"

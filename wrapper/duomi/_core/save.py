@@ -78,7 +78,7 @@ def save_flow(task: Task, target: Target, urls: Urls, runtime: Runtime, retry: R
     folder, if_exists = target.folder, target.if_exists
     names = [file_name(task.task_id, number) for number in range(1, len(urls.all) + 1)]
     if error := (yield Disk(partial(folder.prepare, names))):
-        raise DownloadError(f"{folder.path}: {_why(error)}", "", str(folder.path)) from error
+        raise DownloadError(f"{folder.path}: {why(error)}", "", str(folder.path)) from error
     if if_exists == "error":
         for name, url in zip(names, urls.all, strict=True):
             if name in folder.existing:
@@ -133,18 +133,18 @@ class _File:
                 raise _exists(self._path, url, self._saved)
             log.warning("%s already exists; kept", self._path)
         elif error is not None:
-            raise self.error(f"{self._path}: {_why(error)}", url) from error
+            raise self.error(f"{self._path}: {why(error)}", url) from error
 
     def _on_disk(self, action: Callable[[], object]) -> DownloadFlow[None]:
         if error := (yield Disk(action)):
-            raise self.error(f"{self._path}: {_why(error)}", "") from error
+            raise self.error(f"{self._path}: {why(error)}", "") from error
 
 
 def _exists(path: Path, url: str, saved: Sequence[str]) -> DownloadError:
     return DownloadError(f"{path} already exists; if_exists='replace' replaces it", url, str(path), saved)
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """Say what a disk refused, and why."""
     if isinstance(error, UnicodeEncodeError):
         return f"this system writes file names in {error.encoding}, which cannot hold this one; LC_ALL=C.UTF-8 helps"

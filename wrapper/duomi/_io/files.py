@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from duomi._core.download import Disk
+from duomi._core.save import why
+from duomi._errors import ConfigurationError
 
 log = logging.getLogger("duomi")
 # CIFS, FUSE and others answer so.
@@ -23,6 +25,23 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.existing: set[str] = set()
+
+    def check(self, names: Sequence[str]) -> None:
+        """Check, without a change, that the folder is one or can be made.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        try:
+            for name in names:
+                os.fsencode(self.path / name)
+            existing = next(each for each in (self.path, *self.path.parents) if os.path.lexists(each))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{self.path}: {why(error)}") from error
+        if not existing.is_dir():
+            raise ConfigurationError(f"{self.path}: {why(NotADirectoryError())}")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise ConfigurationError(f"{self.path}: {existing} cannot be written to")
 
     def prepare(self, names: Sequence[str]) -> None:
         """Make the folder, and learn which files exist.
