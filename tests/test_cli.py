@@ -222,7 +222,7 @@ def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: s
 
 def test_a_terminal_shows_bars_and_a_table(tmp_path: Path, base_url: str) -> None:
     """On a terminal `wait` shows progress bars and the messages of its tasks."""
-    code, shown = on_a_terminal(tmp_path, base_url, "wait", "video", "failed")
+    code, shown = on_a_terminal(tmp_path, base_url, "wait", "video", "failed", COLUMNS="80")
 
     assert code == 1
     assert "━" in shown

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import errno
+import io
 import os
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from duomi._errors import ConfigurationError
 
@@ -19,20 +20,25 @@ class Stderr:
     def write(self, text: str) -> int:
         """Write what can be written."""
         try:
-            return sys.stderr.write(text)
-        except (AttributeError, OSError, ValueError):
+            return self._stream.write(text)
+        except (OSError, ValueError):
             silence(2)
             return len(text)
 
     def flush(self) -> None:
         """Write what was kept back."""
         try:
-            sys.stderr.flush()
-        except (AttributeError, OSError, ValueError):
+            self._stream.flush()
+        except (OSError, ValueError):
             silence(2)
 
+    @property
+    def _stream(self) -> TextIO:
+        # Where there is none, its number may be another file's.
+        return io.StringIO() if sys.stderr is None else sys.stderr  # pyright: ignore[reportUnnecessaryComparison]
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr or sys.__stdout__, name)
+        return getattr(self._stream, name)
 
 
 def silence(number: int) -> None:
