@@ -6,7 +6,10 @@ import asyncio
 import inspect
 import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -919,3 +922,83 @@ def test_the_key_is_no_task_id(text: str) -> None:
             assert KEY not in str(caught.value)
     with pytest.raises(ConfigurationError, match="the base URL holds the API key"):
         Duomi(KEY, base_url=f"https://duomi.example/{KEY}")
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_client_tells_whether_it_is_closed(kind: str) -> None:
+    """`is_closed` is true after `close`, for copies as well, and closing a copy closes nothing."""
+    client: Duomi | AsyncDuomi = Duomi(KEY) if kind == "sync" else AsyncDuomi(KEY)
+    other = client.with_options(timeout=1.0)
+
+    if isinstance(client, Duomi) and isinstance(other, Duomi):
+        other.close()
+        before = client.is_closed
+        client.close()
+    else:
+        anyio.run(other.aclose)  # type: ignore[union-attr]
+        before = client.is_closed
+        anyio.run(client.aclose)  # type: ignore[union-attr]
+
+    assert (before, client.is_closed, other.is_closed) == (False, True, True)
+
+
+SHOWN = """
+import logging, sys, duomi
+with duomi.Duomi("sk-test-0123456789", base_url=sys.argv[1], retry=duomi.Retry(attempts=2, backoff=0)) as client:
+    client.get_task("x")
+print(logging.getLogger().level, logging.getLogger().handlers, logging.getLogger("httpx").level)
+"""
+
+
+@pytest.mark.parametrize("level", ["", "info", "DEBUG", "nonsense"])
+def test_duomi_log_shows_the_log(level: str) -> None:
+    """`DUOMI_LOG` shows the log of duomi on stderr, and leaves the root logger alone."""
+    with FaultServer([answer(503, {}), answer(200, payload("succeeded") | {"more": KEY})]) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", SHOWN, server.url], env=os.environ | {"DUOMI_LOG": level}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    if level == "nonsense":
+        assert "DUOMI_LOG must be" in done.stderr
+    else:
+        assert done.stdout == "30 [] 0\n"
+        assert ("attempt 2 of 2" in done.stderr) == bool(level)
+        assert ("sleeping" in done.stderr) == (level == "DEBUG")
+    assert KEY not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_the_interval_of_tests_counts_on_this_machine_alone(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`DUOMI_POLL_INTERVAL` replaces the schedule for a loopback API, and is ignored with a WARNING elsewhere."""
+    monkeypatch.setenv("DUOMI_POLL_INTERVAL", "0.01")
+    script = [*[answer(200, payload("running"))] * 5, answer(200, payload("succeeded"))]
+    with FaultServer(script) as server:
+        Caller(kind, server.url)("wait", ID, options={"polling": Polling()})
+    assert len(server.heads) == 6
+
+    monkeypatch.setenv("DUOMI_POLL_INTERVAL", f"often, {kind}")
+    with pytest.raises(ConfigurationError, match="DUOMI_POLL_INTERVAL"):
+        Caller(kind, "http://127.0.0.1:1")("wait", ID)
+
+    with Duomi(KEY, base_url="https://duomi.example") as client:
+        for _ in range(2):
+            client.as_completed(["a"])
+    assert [each.levelname for each in caplog.records if "DUOMI_POLL_INTERVAL" in each.getMessage()] == ["WARNING"]
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_on_update_may_be_async(kind: str, server: Server) -> None:
+    """`AsyncDuomi` awaits what `on_update` returns."""
+    server.replies = [payload("succeeded")]
+    seen: list[str] = []
+
+    async def told(task: Task) -> None:
+        await anyio.lowlevel.checkpoint()
+        seen.append(task.state)
+
+    Caller(kind, server.url)("wait", ID, on_update=told)
+
+    assert seen == ["succeeded"]

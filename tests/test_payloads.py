@@ -14,11 +14,14 @@ from duomi import (
     APIStatusError,
     Character,
     DuomiError,
+    EmptyResultError,
     NotFoundError,
+    Outcome,
     PermissionDeniedError,
     ServerError,
     Task,
     TaskAction,
+    TaskFailedError,
     TaskState,
     Video,
 )
@@ -272,3 +275,75 @@ def test_the_id_asked_for_travels_in_a_payload(given: dict[str, Any], task_id: s
     task = Task.from_payload(given, task_id=task_id)
 
     assert (task.task_id, task.id) == expected
+
+
+SIGNED_URLS = {
+    "https://h/a.mp4": None,
+    "https://h/a.mp4?e=1762000000&token=x": datetime(2025, 11, 1, 12, 26, 40, tzinfo=UTC),
+    "https://h/a.mp4?Expires=1762000000&Signature=x": datetime(2025, 11, 1, 12, 26, 40, tzinfo=UTC),
+    "https://h/a.mp4?x-expires=1762000000000": datetime(2025, 11, 1, 12, 26, 40, tzinfo=UTC),
+    "https://h/a.mp4?X-Amz-Date=20251101T122640Z&X-Amz-Expires=3600": datetime(2025, 11, 1, 13, 26, 40, tzinfo=UTC),
+    "https://h/a.mp4?X-Tos-Expires=60&X-Tos-Date=20251101T122640Z": datetime(2025, 11, 1, 12, 27, 40, tzinfo=UTC),
+    "https://h/a.mp4?x-oss-date=20251101T122640Z&x-oss-expires=60": datetime(2025, 11, 1, 12, 27, 40, tzinfo=UTC),
+    "https://h/a.mp4?e=soon": None,
+    "https://h/a.mp4?Expires=-1": None,
+    "https://h/a.mp4?X-Amz-Date=today&X-Amz-Expires=3600": None,
+    "https://h/a.mp4?X-Amz-Date=20251101T122640Z&X-Amz-Expires=" + "9" * 40: None,
+    "http://[": None,
+}
+
+
+@pytest.mark.parametrize("url", SIGNED_URLS)
+def test_a_signed_url_says_when_it_expires(url: str) -> None:
+    """`Video.expires_at` is what the URL says, and `None` for what it does not say or says wrongly."""
+    assert Video(url).expires_at == SIGNED_URLS[url]
+
+
+REASONS = ["message", "error", "error.message", "data.description", "data.error.message", "data.message", "data.msg",
+           "error_message", "fail_reason", "msg"]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", REASONS)
+def test_the_reason_of_a_failure_is_found_wherever_it_stands(place: str) -> None:
+    """The first place that is not blank counts, in the documented order."""
+    given: dict[str, Any] = {"id": "a", "state": "error", "data": {}}
+    for each in REASONS[REASONS.index(place) :]:
+        *folders, name = each.split(".")
+        target = given
+        for folder in folders:
+            target = target.setdefault(folder, {})
+            if not isinstance(target, dict):
+                break
+        if isinstance(target, dict) and name not in target:
+            target[name] = f"from {each}"
+
+    assert Task.from_payload(given).message == f"from {place}"
+
+
+def test_a_notebook_shows_a_small_table() -> None:
+    """The table has the state and a link to the clip, and nothing of the vendor's that would run."""
+    task = Task.from_payload(
+        {"id": "<b>", "state": "succeeded", "progress": 100, "message": "<script>",
+         "data": {"videos": [{"url": 'https://h/1.mp4?a=1&b="2'}, {"url": "javascript:alert(1)"}], "characters": [{"id": "c"}]}}
+    )  # fmt: skip
+    shown = task._repr_html_()
+
+    assert '<a href="https://h/1.mp4?a=1&amp;b=&quot;2">clip 0</a>' in shown
+    assert "<script>" not in shown
+    assert 'href="javascript' not in shown
+    assert "&lt;b&gt;" in shown
+    assert "100%" in shown
+
+
+def test_an_outcome_is_a_result_or_an_error() -> None:
+    """`result` returns the task or raises, as a future does, and `str` is one line."""
+    task = Task.from_payload({"id": "a", "state": "succeeded"})
+    error = TaskFailedError("task a failed: no\ncats", "a", {"id": "a", "state": "error", "message": "no\ncats"})
+
+    assert Outcome("a", task, None).result() is task
+    with pytest.raises(TaskFailedError):
+        Outcome("a", task, error).result()
+    assert str(Outcome("a", task, None)) == str(task)
+    assert str(Outcome("a", None, error)) == "a: TaskFailedError: task a failed: no cats"
+    assert (error.task.message, TaskFailedError("x").task.is_failed) == ("no\ncats", True)
+    assert EmptyResultError("x").task.is_succeeded

@@ -290,6 +290,11 @@ class Duomi:
         client._api, client._is_copy = None, True
         return client
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed, and cannot be used any more."""
+        return self._driver.lanes.is_closed
+
     def close(self) -> None:
         """Close the connections; the client cannot be used after that."""
         if not self._is_copy:
@@ -489,6 +494,11 @@ class AsyncDuomi:
         client._driver = self._driver.with_settings(self._driver.settings.with_options(timeout, retry, polling, strict))
         client._api, client._is_copy = None, True
         return client
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed, and cannot be used any more."""
+        return self._driver.lanes.is_closed
 
     async def aclose(self) -> None:
         """Close the connections; the client cannot be used after that."""

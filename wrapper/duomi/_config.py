@@ -156,6 +156,7 @@ class Settings(NamedTuple):
         Raises:
             ConfigurationError: one of them cannot be used.
         """
+        _set_up_log()
         auth = APIKeyAuth(api_key)
         return cls(
             auth,
@@ -183,6 +184,20 @@ class Settings(NamedTuple):
         if strict is not ...:
             changed["strict"] = _check_kind("strict", strict, bool)
         return self._replace(**changed)
+
+
+def _set_up_log() -> None:
+    """Show the log on stderr as `DUOMI_LOG` wants it; the root logger, and so what others log, is left alone."""
+    wanted = (_variable("DUOMI_LOG") or "").strip().upper()
+    if not wanted:
+        return
+    if wanted not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise ConfigurationError(f"DUOMI_LOG must be debug, info, warning or error, not {wanted[:40].lower()!r}")
+    log.setLevel(wanted)
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
 
 
 def _check_attempt_timeout(timeout: object) -> float:

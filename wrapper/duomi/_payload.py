@@ -1,13 +1,15 @@
 """The vendor's JSON: where the task is in it, what its fields say, and where it differs from the contract."""
 
+import contextlib
 import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from sys import intern
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from duomi_api.contract import SCHEMAS
 from duomi_api.models import TaskState
@@ -139,8 +141,31 @@ def read_time(value: object) -> datetime | None:
 
 
 def failure_reason(body: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    inner = as_mapping(body.get("error")).get("message")
-    return _first(body.get("message"), body.get("error"), inner, data.get("description"), body.get("msg"))
+    """Return why a task failed: the first of the places where the vendor says it that is not blank."""
+    error, inner = as_mapping(body.get("error")), as_mapping(data.get("error"))
+    return _first(
+        body.get("message"), body.get("error"), error.get("message"), data.get("description"), inner.get("message"),
+        data.get("message"), data.get("msg"), body.get("error_message"), body.get("fail_reason"), body.get("msg"),
+    )  # fmt: skip
+
+
+def expiry(url: str) -> datetime | None:
+    """Read from a signed URL until when it says that it is valid: a moment, or a date and the seconds after it."""
+    try:
+        query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    except ValueError:
+        return None
+    for name, value in query.items():
+        if not name.endswith("expires") and name != "e":
+            continue
+        date = query.get(f"{name.removesuffix('expires')}date", "") if name != "e" else ""
+        if date:
+            with contextlib.suppress(ValueError, OverflowError):
+                signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+                return signed_at + timedelta(seconds=int(value))
+        elif (moment := read_time(value)) is not None:
+            return moment
+    return None
 
 
 def _first(*values: object) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from html import escape
 from itertools import islice
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from duomi._payload import (
     as_mapping,
     decode,
     differences,
+    expiry,
     failure_reason,
     find_task,
     is_deep,
@@ -37,11 +39,17 @@ from duomi._payload import (
 
 @attrs.frozen
 class Video:
-    """A finished clip; its `url` is signed, and must be asked for as it stands."""
+    """A finished clip."""
 
     __module__ = "duomi"
 
     url: str
+    """The signed URL, to be asked for as it stands."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Until when the URL says that it is valid, in UTC; `None` if it does not say. No promise: download at once."""
+        return expiry(self.url)
 
 
 @attrs.frozen
@@ -51,38 +59,35 @@ class Character:
     __module__ = "duomi"
 
     id: str
+    """The id by which the vendor knows it."""
 
 
 @attrs.frozen(str=False, slots=False)
 class Task:
-    """A task as the API last described it; what is missing stays missing, and nothing is guessed.
-
-    Attributes:
-        id: the id in the payload, or the one asked for.
-        state: the documented state that the payload names; an open enum, see `state.label`.
-        progress: percent, 0 to 100.
-        action: what was asked of the vendor.
-        message: the vendor's words; for a failed task the reason, wherever it stands.
-        created_at: UTC.
-        updated_at: UTC.
-        videos: the clips of a finished video task.
-        characters: the characters of a finished character task.
-        raw: the payload as it came.
-        deviations: one line for each difference from the contract, beginning with its JSON pointer.
-    """
+    """A task as the API last described it; what is missing stays missing, and nothing is guessed."""
 
     __module__ = "duomi"
 
     id: str
+    """The id in the payload, or the one asked for if it has none."""
     state: TaskState
+    """The documented state that the payload names; an open enum, see `state.label`."""
     progress: int | None
+    """Percent, 0 to 100; `None` if the API does not say."""
     action: TaskAction | None
+    """What was asked of the vendor; an open enum, `None` if the API does not say."""
     message: str
+    """The vendor's words, `""` if there are none; of a failed task the reason, wherever it stands."""
     created_at: datetime | None
+    """When the task was created, in UTC; `None` if the API does not say."""
     updated_at: datetime | None
+    """When the task last changed, in UTC; `None` if the API does not say."""
     videos: tuple[Video, ...]
+    """The clips of a finished video task."""
     characters: tuple[Character, ...]
+    """The characters of a finished character task."""
     raw: Mapping[str, Any] = attrs.field(hash=False, repr=False)
+    """The payload as it came, envelope and all."""
     _asked_for: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True, alias="asked_for")
     _sent_at: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True, alias="sent_at")
 
@@ -206,6 +211,19 @@ class Task:
         line = f"{self.id}: {self.state.value} ({self.state.label}){progress}"
         return "".join(character if character.isprintable() else " " for character in line)
 
+    def _repr_html_(self) -> str:
+        """Return a small table for a notebook, with a link to each clip."""
+        rows = [("id", escape(self.task_id)), ("state", escape(f"{self.state.value} {self.state.label}"))]
+        rows += [] if self.progress is None else [("progress", f"{self.progress}%")]
+        rows += [("message", escape(self.message))] if self.message else []
+        # A link that is not to the web would run in the notebook.
+        rows += [
+            ("video", f'<a href="{escape(video.url)}">clip {number}</a>' if video.url.startswith("http") else escape(video.url))
+            for number, video in enumerate(self.videos)
+        ]  # fmt: skip
+        rows += [("character", escape(character.id)) for character in self.characters]
+        return "<table>" + "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows) + "</table>"
+
     def _differences(self) -> Iterator[tuple[str, str, bool]]:
         body = find_task(self.raw) or {}
         pointer = ""
@@ -245,6 +263,11 @@ class TaskFailedError(TaskError):
 
     __module__ = "duomi"
 
+    @property
+    def task(self) -> Task:
+        """The task that failed; the reason is in its `message`."""
+        return Task.from_payload(self._payload or {"state": "error"}, task_id=self.task_id)
+
 
 class TaskTimeoutError(TaskError, TimeoutError):
     """The wait took longer than its timeout; the task itself continues."""
@@ -267,22 +290,44 @@ class EmptyResultError(TaskError):
 
     __module__ = "duomi"
 
+    @property
+    def task(self) -> Task:
+        """The task without a result."""
+        return Task.from_payload(self._payload or {"state": "succeeded"}, task_id=self.task_id)
 
-@attrs.frozen
+
+@attrs.frozen(str=False)
 class Outcome:
-    """How one of many tasks ended.
-
-    Attributes:
-        task_id: the id that was given.
-        task: the last task seen; `None` if no poll succeeded.
-        error: what `wait` would have raised; `None` if the task succeeded.
-    """
+    """How one of many tasks ended."""
 
     __module__ = "duomi"
 
     task_id: str
+    """The id that was asked for."""
     task: Task | None
+    """The last task seen; `None` if no poll succeeded."""
     error: DuomiError | None
+    """What `wait` would have raised; `None` if the task succeeded."""
+
+    def result(self) -> Task:
+        """Return the task, or raise the error, as a future does.
+
+        Raises:
+            DuomiError: what `wait` would have raised.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.task is None:
+            raise ValueError("an outcome has a task or an error")
+        return self.task
+
+    def __str__(self) -> str:
+        """One line: the task, or why it did not end well."""
+        return (
+            str(self.task)
+            if self.error is None
+            else one_line(f"{self.task_id}: {type(self.error).__name__}: {self.error}")
+        )
 
 
 def not_a_task(payload: object) -> DuomiError:
