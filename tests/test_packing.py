@@ -59,3 +59,25 @@ def test_the_wheel_works_in_a_new_environment(tmp_path: Path) -> None:
     )
     assert without_extra.returncode == 2
     assert "duomi[cli]" in without_extra.stderr
+
+
+FROZEN = """
+from duomi import Duomi
+from duomi.simulator import EXAMPLE_ID, Script, Simulator
+with Simulator({EXAMPLE_ID: Script(pending=0, running=())}).serve() as url, Duomi("any-key-at-all", base_url=url) as client:
+    print(client.download(client.wait(EXAMPLE_ID), "clips")[0].stat().st_size)
+"""
+
+
+def test_a_frozen_program_has_the_clip(tmp_path: Path) -> None:
+    """PyInstaller finds the clip of the simulator by the package's own hook."""
+    (tmp_path / "program.py").write_text(FROZEN)
+    build = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "ERROR", "program.py"]
+    subprocess.run(
+        [*build, "--paths", str(ROOT / "wrapper"), "--paths", str(ROOT / "generated")], cwd=tmp_path, check=True
+    )
+    shown = subprocess.run(
+        [tmp_path / "dist/program/program"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert int(shown.stdout) == (ROOT / "wrapper/duomi/simulator.mp4").stat().st_size
