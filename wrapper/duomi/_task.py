@@ -137,6 +137,8 @@ class Task:
             APIStatusError: the payload is an envelope with a code from 400 to 599.
             APIResponseError: the text is not JSON, or not a task.
         """
+        if not isinstance(text, str | bytes):
+            raise APIResponseError(f"not JSON: from_json reads a str or bytes, not {type(text).__name__}")
         content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         payload = decode(content)
         if isinstance(payload, ValueError):
