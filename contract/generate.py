@@ -65,7 +65,7 @@ def generate(root: Path, spec: Path, target: Path) -> None:
         source.write_text(json.dumps(contract, ensure_ascii=False), encoding="utf-8")
         templates = Path(scratch) / "templates"
         shutil.copytree(root / "templates", templates)
-        tables = {name: repr(expected.labels.get(name, {})) for name in expected.classes.values()}
+        tables = {name: dict(expected.labels.get(name, {})) for name in expected.classes.values()}
         (templates / "labels.jinja").write_text(f"{{% set labels = {tables!r} %}}\n", encoding="utf-8")
         command = [_tool("openapi-python-client"), "generate", "--fail-on-warning", "--meta", "none"]
         command += ["--path", str(source), "--config", str(root / "generator.yaml")]

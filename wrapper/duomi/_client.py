@@ -227,7 +227,8 @@ class Duomi:
         """Wait for many tasks at once, and yield each as it finishes.
 
         The result is an iterator and a context manager: each id comes out once. `timeout` is in
-        seconds from now, for all; left out it is `polling.timeout`, and `None` waits forever. At most `max_in_flight`
+        seconds from now, for all; left out it is `polling.timeout`, and `None` waits forever. `on_update` is called with what changed,
+        one task at a time, while you ask for the next outcome. At most `max_in_flight`
         requests are under way, and at most 16 in this client. A 429 or 503 that asks for a pause pauses all. Leave the block, or call `close`, to stop.
 
         Raises:
@@ -246,7 +247,7 @@ class Duomi:
         if_exists: IfExists = "error",
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> list[Path]:
-        """Save every video of a finished task, as `{task id}.mp4`, `{task id}-2.mp4` and so on.
+        """Save every video of a finished task in `directory`, as `{task id}.mp4`, `{task id}-2.mp4` and so on.
 
         A file that already exists is an error, is replaced, or is skipped (`if_exists`); what is skipped is in the list,
         too, and its content is not checked. `on_progress` is called with the bytes that are there and those there will be (`None` where the server does not
@@ -431,7 +432,8 @@ class AsyncDuomi:
         """Wait for many tasks at once, and yield each as it finishes.
 
         The result is an iterator and an async context manager: each id comes out once. `timeout` is in
-        seconds from now, for all; left out it is `polling.timeout`, and `None` waits forever. At most `max_in_flight`
+        seconds from now, for all; left out it is `polling.timeout`, and `None` waits forever. `on_update` is called with what changed,
+        one task at a time, while you ask for the next outcome. At most `max_in_flight`
         requests are under way. A 429 or 503 that asks for a pause pauses all. Leave the block, or call
         `aclose`, to stop; under asyncio the block may be left out where the iterator is run to its end.
 
@@ -451,7 +453,7 @@ class AsyncDuomi:
         if_exists: IfExists = "error",
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> list[Path]:
-        """Save every video of a finished task, as `{task id}.mp4`, `{task id}-2.mp4` and so on.
+        """Save every video of a finished task in `directory`, as `{task id}.mp4`, `{task id}-2.mp4` and so on.
 
         A file that already exists is an error, is replaced, or is skipped (`if_exists`); what is skipped is in the list,
         too, and its content is not checked. `on_progress` is called with the bytes that are there and those there will be (`None` where the server does not

@@ -30,14 +30,12 @@ class DuomiError(Exception):
     """Anything that this package raises.
 
     An error equals `type(e)(*e.args)`, and its `args` are plain JSON values, so it survives pickle and a task queue.
-
-    Attributes:
-        is_transient: whether asking again later may succeed.
     """
 
     __module__ = "duomi"
 
     is_transient: bool = False
+    """Whether asking again later may succeed."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -77,18 +75,22 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class APIStatusError(DuomiError):
-    """The API refused, by HTTP status or by an envelope `{code, msg}` under status 200.
-
-    Attributes:
-        status_code: the HTTP status as sent, so 200 for an envelope.
-        code: the vendor's own number in the body, if there is one.
-        message: what the vendor said; `""` if it said nothing.
-        body: the first 2,000 characters of the answer.
-        request_id: the id by which the vendor can find the request, if one was sent.
-        retry_after: seconds, if the answer asks for a pause.
-    """
+    """The API refused, by HTTP status or by an envelope `{code, msg}` under status 200."""
 
     __module__ = "duomi"
+
+    status_code: int
+    """The HTTP status as sent, so 200 for an envelope."""
+    code: int | None
+    """The vendor's own number in the body, if there is one."""
+    message: str
+    """What the vendor said; `""` if it said nothing."""
+    body: str
+    """The first 2,000 characters of the answer."""
+    request_id: str | None
+    """The id by which the vendor can find the request, if one was sent."""
+    retry_after: float | None
+    """Seconds, if the answer asks for a pause."""
 
     def __init__(
         self,
@@ -155,15 +157,16 @@ def status_error_type(status: int) -> type[APIStatusError]:
 
 
 class APIResponseError(DuomiError):
-    """An answer came, and it is not a task.
-
-    Attributes:
-        status_code: the HTTP status; 0 if the payload came from elsewhere.
-        content_type: as sent; `""` if none was.
-        body: the first 2,000 characters.
-    """
+    """An answer came, and it is not a task."""
 
     __module__ = "duomi"
+
+    status_code: int
+    """The HTTP status; 0 if the payload came from elsewhere."""
+    content_type: str
+    """As sent; `""` if none was."""
+    body: str
+    """The first 2,000 characters."""
 
     def __init__(
         self,
@@ -181,15 +184,16 @@ class APIResponseError(DuomiError):
 
 
 class DownloadError(DuomiError):
-    """A clip could not be saved.
-
-    Attributes:
-        url: where the clip should have come from; `""` if there was none.
-        path: the file that was not written, if it is known.
-        saved: the files that had been saved before.
-    """
+    """A clip could not be saved."""
 
     __module__ = "duomi"
+
+    url: str
+    """Where the clip should have come from; `""` if there was none."""
+    path: Path | None
+    """The file that was not written, if it is known."""
+    saved: list[Path]
+    """The files that had been saved before."""
 
     def __init__(
         self,
@@ -202,5 +206,5 @@ class DownloadError(DuomiError):
         super().__init__(text, url, path, list(saved), is_transient)
         self.is_transient = is_transient
         self.url = url
-        self.path: Path | None = None if path is None else Path(path)
-        self.saved: list[Path] = [Path(name) for name in saved]
+        self.path = None if path is None else Path(path)
+        self.saved = [Path(name) for name in saved]

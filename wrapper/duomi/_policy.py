@@ -50,26 +50,23 @@ def _count(_instance: object, attribute: "attrs.Attribute[int]", value: int) -> 
 
 @attrs.frozen
 class Retry:
-    """How one call is tried again after a temporary failure.
-
-    Attributes:
-        attempts: how often a request is sent at most, the first time included.
-        backoff: seconds; the first pause is drawn from 0 to this, and the span doubles with each attempt.
-        max_backoff: seconds; the longest pause that is drawn.
-        max_retry_after: seconds; a longer `Retry-After` ends the retries at once.
-    """
+    """How one call is tried again after a temporary failure."""
 
     __module__ = "duomi"
 
     attempts: int = attrs.field(default=5, validator=_count)
+    """How often a request is sent at most, the first time included."""
     backoff: float = attrs.field(default=0.5, validator=_seconds)
+    """Seconds; the first pause is drawn from 0 to this, and the span doubles with each attempt."""
     max_backoff: float = attrs.field(default=8.0, validator=_seconds)
+    """Seconds; the longest pause that is drawn."""
     max_retry_after: float = attrs.field(default=60.0, validator=_seconds)
+    """Seconds; a longer `Retry-After` ends the retries at once."""
 
     def delay(self, attempt: int, retry_after: float | None, jitter: float) -> float | None:
         """Return the seconds to wait after an attempt that failed, or None to give up; `jitter` is 0 to 1.
 
-        It is what the server asks for, and never shorter than our own back-off.
+        It is what the server asks for (`retry_after`, in seconds), and never shorter than our own back-off.
         """
         if attempt >= self.attempts or (retry_after is not None and retry_after > self.max_retry_after):
             return None
@@ -78,43 +75,37 @@ class Retry:
 
 @attrs.frozen
 class Observation:
-    """What one poll of a task showed.
-
-    Attributes:
-        at: the age of the task in seconds; if the answers do not tell it, seconds since the wait began.
-        state: the value of the task's state.
-        progress: percent, if the API says.
-    """
+    """What one poll of a task showed."""
 
     __module__ = "duomi"
 
     at: float
+    """The age of the task in seconds; if the answers do not tell it, seconds since the wait began."""
     state: str
+    """The value of the task's state."""
     progress: int | None
+    """Percent, if the API says."""
 
 
 @attrs.frozen
 class Polling:
-    """How a wait polls its task.
-
-    Attributes:
-        interval: seconds between two polls; `None` for a schedule that follows the task's progress.
-        timeout: seconds that a wait may take; `None` waits forever.
-        outage: seconds without a good answer, after a first one, that a wait tolerates.
-        stall: seconds without a change of state or progress that a wait accepts; `None` for any.
-    """
+    """How a wait polls its task."""
 
     __module__ = "duomi"
 
     interval: float | None = attrs.field(default=None, validator=_seconds)
+    """Seconds between two polls; `None` for a schedule that follows the task's progress."""
     timeout: float | None = attrs.field(default=1800.0, validator=_seconds)
+    """Seconds that a wait may take; `None` waits forever."""
     outage: float = attrs.field(default=300.0, validator=_seconds)
+    """Seconds without a good answer, after a first one, that a wait tolerates."""
     stall: float | None = attrs.field(default=None, validator=_seconds)
+    """Seconds without a change of state or progress that a wait accepts; `None` for any."""
 
     def delay(self, history: Sequence[Observation], typical: Sequence[float] = ()) -> float:
-        """Return the seconds until the next poll, from the first poll and the last 7.
+        """Return the seconds until the next poll.
 
-        `typical` is how long earlier tasks took, in seconds.
+        `history` is the first poll and the last 7, `typical` is how long earlier tasks took, in seconds.
         """
         if not history:
             return 0.0

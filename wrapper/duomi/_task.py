@@ -131,7 +131,7 @@ class Task:
 
     @classmethod
     def from_json(cls, text: str | bytes, *, task_id: str | None = None) -> Self:
-        """Read an answer as it came over the wire, or the body of a webhook.
+        """Read an answer as it came over the wire, or the body of a webhook; `task_id` is the id asked for.
 
         Raises:
             APIStatusError: the payload is an envelope with a code from 400 to 599.
@@ -238,14 +238,12 @@ class Task:
 
 
 class TaskError(DuomiError):
-    """The API answered, and what it says of the task ends the wait.
-
-    Attributes:
-        task_id: the id that was asked for.
-        task: the last task seen; `None` if no poll succeeded.
-    """
+    """The API answered, and what it says of the task ends the wait."""
 
     __module__ = "duomi"
+
+    task_id: str
+    """The id that was asked for."""
 
     def __init__(self, text: str, task_id: str = "", payload: Mapping[str, Any] | None = None) -> None:
         super().__init__(text, task_id, payload)

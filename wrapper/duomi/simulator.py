@@ -37,21 +37,18 @@ def _are_percentages(_script: object, _attribute: object, value: object) -> None
 
 @attrs.frozen
 class Script:
-    """How one task goes, counted in polls, so that nothing depends on time.
-
-    Attributes:
-        pending: how many polls find it pending.
-        running: the progress, in percent, that the polls after those find.
-        outcome: what every poll after those finds; an empty result is left to `Simulator.answer`.
-        message: the reason of a failure, or what the vendor says of a success.
-    """
+    """How one task goes, counted in polls, so that nothing depends on time."""
 
     pending: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    """How many polls find it pending."""
     running: tuple[int, ...] = attrs.field(default=(10, 60), validator=_are_percentages)
+    """The progress, in percent, that the polls after those find."""
     outcome: Literal["video", "character", "error"] = attrs.field(
         default="video", validator=attrs.validators.in_(("video", "character", "error"))
     )
+    """What every poll after those finds; an empty result is left to `Simulator.answer`."""
     message: str = ""
+    """The reason of a failure, or what the vendor says of a success."""
 
 
 class _Server(HTTPServer):
@@ -68,12 +65,14 @@ class Simulator:
         tasks: the scripts by task id; `None` knows the contract's example id alone.
         api_key: the one key that is accepted; `None` accepts any.
         answer: is asked first, and may misbehave: it returns a response, or `None` to have the request answered.
-
-    Attributes:
-        tasks: the scripts by task id, which may be changed while it serves.
-        answer: as above; may be set while it serves.
-        base_url: where it serves; `""` while it does not.
     """
+
+    tasks: dict[str, Script]
+    """The scripts by task id, which may be changed while it serves."""
+    answer: Callable[[Request], Response | None] | None
+    """Is asked first, and may be set while it serves."""
+    base_url: str
+    """Where it serves; `""` while it does not."""
 
     def __init__(
         self,
@@ -82,16 +81,16 @@ class Simulator:
         api_key: str | None = None,
         answer: Callable[[Request], Response | None] | None = None,
     ) -> None:
-        self.tasks: dict[str, Script] = {EXAMPLE_ID: Script()} if tasks is None else dict(tasks)
+        self.tasks = {EXAMPLE_ID: Script()} if tasks is None else dict(tasks)
         self._api_key = api_key
         self.answer = answer
-        self.base_url: str = ""
+        self.base_url = ""
         self._polls: dict[str, int] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
-        """Serve until the block is left, and yield the base URL; port 0 is any that is free.
+        """Serve on a host and a port until the block is left, and yield the base URL; port 0 is any that is free.
 
         Raises:
             OSError: the port cannot be had.
@@ -116,7 +115,7 @@ class Simulator:
             logger.setLevel(level)
 
     def polls(self, task_id: str) -> int:
-        """Return how often a task was asked for."""
+        """Return how often the task `task_id` was asked for."""
         with self._lock:
             return self._polls.get(task_id, 0)
 
@@ -139,7 +138,7 @@ class Simulator:
         return _json(self.payload(task[1], poll, request.host_url.rstrip("/")))
 
     def payload(self, task_id: str, poll: int, base_url: str) -> dict[str, Any]:
-        """Return what the API says of a task at its first, second, ... poll."""
+        """Return what the API says of the task `task_id` at its first, second, ... poll; its clip is below `base_url`."""
         script = self.tasks[task_id]
         step = poll - script.pending
         state, progress = "pending", 0

@@ -8,7 +8,9 @@ class TaskAction(StrEnum):
     """An open enum: a value that the contract does not list becomes an instance that `list(TaskAction)` does not contain."""
 
     GENERATE = "generate"
+    "The contract gives it no label."
     REMIX = "remix"
+    "The contract gives it no label."
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:

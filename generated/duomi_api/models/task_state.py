@@ -8,9 +8,13 @@ class TaskState(StrEnum):
     """An open enum: a value that the contract does not list becomes an instance that `list(TaskState)` does not contain."""
 
     PENDING = "pending"
+    "The vendor calls it 队列中."
     RUNNING = "running"
+    "The vendor calls it 生成中."
     SUCCEEDED = "succeeded"
+    "The vendor calls it 已成功."
     ERROR = "error"
+    "The vendor calls it 失败."
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:

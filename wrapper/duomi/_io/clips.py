@@ -244,7 +244,7 @@ class Clip(_Buffered, Iterator[bytes]):
         return self._take(-1)
 
     def read(self, size: int = -1) -> bytes:
-        """Return so many bytes, fewer only at the end; with -1 all of them.
+        """Return `size` bytes, fewer only at the end; with -1 all of them.
 
         Raises:
             DownloadError: the clip did not arrive complete.
@@ -311,7 +311,7 @@ class AsyncClip(_Buffered, AsyncIterator[bytes]):
         return self._take(-1)
 
     async def read(self, size: int = -1) -> bytes:
-        """Return so many bytes, fewer only at the end; with -1 all of them.
+        """Return `size` bytes, fewer only at the end; with -1 all of them.
 
         Raises:
             DownloadError: the clip did not arrive complete.
