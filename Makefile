@@ -21,8 +21,19 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: setup
-	duomi demo
+# An environment of its own, so that a first look needs about 50 MB.
+DEMO := .demo-venv/$(notdir $(BIN))
+DEMO_PATH := wrapper$(if $(filter Windows_NT,$(OS)),;,:)generated
+
+demo: .demo-venv/.ready
+	PYTHONPATH="$(DEMO_PATH)" $(DEMO)/python -m duomi demo
+
+.demo-venv/.ready: requirements/demo.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	@echo "Setting up .demo-venv, once: about 50 MB from the package index."
+	@test -x $(DEMO)/python || $(PYTHON) -m venv .demo-venv
+	@$(DEMO)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/demo.txt
+	@touch $@
 
 lint: setup
 	./generate.sh --check
@@ -77,3 +88,5 @@ requirements: setup
 	  -o requirements/dev.txt requirements/dev.in
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  -o requirements/bench.txt requirements/bench.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  -o requirements/demo.txt requirements/demo.in

@@ -34,6 +34,8 @@ TASKS = {
 def blocks() -> Iterator[Any]:
     """Return the Python blocks of all pages, except included files, which have their own tests."""
     for page in PAGES:
+        if page.name.startswith("notebooks"):
+            continue  # its blocks are cells, one after another: see test_notebooks.py
         for example in SYBIL.parse(page):
             if not str(example.parsed).startswith("--8<--"):
                 yield pytest.param(example, id=f"{page.relative_to(ROOT)}:{example.line}")
