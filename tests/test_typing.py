@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import shutil
 import subprocess
 import sys
 import typing
@@ -12,6 +14,8 @@ from typing import Any
 import duomi
 import pytest
 
+TESTS = Path(__file__).parent
+
 
 @pytest.mark.slow
 def test_every_public_type_is_known() -> None:
@@ -20,6 +24,23 @@ def test_every_public_type_is_known() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert "Type completeness score: 100%" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
+def test_a_consumer_passes_strict_checks(checker: str, tmp_path: Path) -> None:
+    """A project that uses the public types, and the documented examples, passes strict checks."""
+    shutil.copytree(TESTS / "typing", tmp_path, dirs_exist_ok=True)
+    for page in ("index", "waiting", "many", "errors", "downloads", "webhooks"):
+        text = (TESTS.parent / f"docs/{page}.md").read_text(encoding="utf-8")
+        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)):
+            if not block.startswith("--8<--"):
+                (tmp_path / f"{page}_{number}.py").write_text(block, encoding="utf-8")
+    command = [str(Path(sys.executable).parent / checker), "."]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
 
 
 def members(owner: type) -> list[tuple[str, Any]]:
