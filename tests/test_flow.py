@@ -373,8 +373,8 @@ def test_a_wait_knows_the_age_of_its_task_by_the_servers_clock() -> None:
         ({**running, "create_time": created + 900}, date, 0.0), ({**running, "create_time": created - 90_000}, date, 0.0),
     ]  # fmt: skip
     for body, sent_at, age in rows:
-        state = PollState(1_000.0).with_task(0.0, Task.from_payload(body, _sent_at=sent_at))
-        state = state.with_task(7.0, Task.from_payload(body, _sent_at=formatdate(created + 90, usegmt=True)))
+        state = PollState(1_000.0).with_task(0.0, Task._of(body, body, None, sent_at))
+        state = state.with_task(7.0, Task._of(body, body, None, formatdate(created + 90, usegmt=True)))
 
         assert (state.age, [each.at for each in state.history]) == (age, [age, age + 7.0])
         assert state.last_change_at == 0.0

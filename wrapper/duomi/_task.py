@@ -92,9 +92,7 @@ class Task:
     _sent_at: str | None = attrs.field(default=None, repr=False, eq=False, kw_only=True, alias="sent_at")
 
     @classmethod
-    def from_payload(
-        cls, payload: Mapping[str, Any], *, task_id: str | None = None, _sent_at: str | None = None
-    ) -> Self:
+    def from_payload(cls, payload: Mapping[str, Any], *, task_id: str | None = None) -> Self:
         """Read a decoded answer, the body of a webhook, or what `to_dict` returned.
 
         `task_id` is the id asked for; left out, it is what the payload has as `task_id`.
@@ -112,6 +110,13 @@ class Task:
         body = find_task(payload)
         if body is None:
             raise not_a_task(payload)
+        return cls._of(body, payload, task_id)
+
+    @classmethod
+    def _of(
+        cls, body: Mapping[str, Any], payload: Mapping[str, Any], task_id: str | None, sent_at: str | None = None
+    ) -> Self:
+        """Read the task in a payload that was found to hold one."""
         data = as_mapping(body.get("data"))
         state = read_state(body["state"])
         return cls(
@@ -126,7 +131,7 @@ class Task:
             characters=tuple(Character(name) for name in read_column(data.get("characters"), "id", read_identifier)),
             raw=payload,
             asked_for=task_id,
-            sent_at=_sent_at,
+            sent_at=sent_at,
         )
 
     @classmethod

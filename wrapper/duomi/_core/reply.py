@@ -264,14 +264,15 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
         payload = decode(reply.content)
         if isinstance(payload, ValueError):
             return parser.of_body(reply, "the answer is not JSON", cause=payload)
-        if reply.status != 200 or find_task(payload) is None:
+        body = find_task(payload)
+        if reply.status != 200 or body is None:
             code = refusal_code(payload)
             return (
                 parser.of_body(reply, "the answer is not a task")
                 if code is None
                 else parser.of_status(reply, payload, code)
             )
-        task = Task.from_payload(payload, task_id=task_id, _sent_at=reply.headers.get("date"))
+        task = Task._of(body, payload, task_id, reply.headers.get("date"))
         log_deviations(task, parser.redact)
         if strict and task.deviations:
             return parser.of_body(
