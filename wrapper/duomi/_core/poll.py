@@ -153,8 +153,8 @@ class Poller(NamedTuple):
 
     def time_limit(self, state: PollState, now: float) -> TimeLimit:
         """Return how long a poll that begins now may be tried again, and when it must be over."""
-        if now - state.began >= self.timeout > 0:
-            # The process was suspended past the deadline: one attempt more.
+        if now - state.began >= self.timeout:
+            # The process was suspended past the deadline, or there is no time at all: one attempt.
             return TimeLimit(now, now + _LATE_POLL)
         begins_by = self.last_poll_at
         if state.history:

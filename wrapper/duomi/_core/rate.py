@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 # smaller one if the server asks for a pause, since each further refusal then costs all of that pause.
 CUT: Final = 0.95
 EASE: Final = 0.97
-EASE_AFTER_PAUSE: Final = 0.9
+EASE_AFTER_PAUSE: Final = 0.85
 SLOWEST: Final = 1.0
 # How the pace rises: by so much a second from the start, the longer the faster, and steeply after a deep cut.
 RISE: Final = 0.5
@@ -25,7 +25,7 @@ STEEP: Final = 0.5
 STEEP_LASTS: Final = 20.0
 DEEP: Final = 0.7
 # After a pause that the server asked for, the pace does not rise for so many times as long.
-HOLD: Final = 10.0
+HOLD: Final = 5.0
 # Back-off while refusals go on, in seconds.
 BACKOFF: Final = (0.5, 0.5, 1.0, 2.0, 4.0, 5.0)
 # So many refusals among the last 20 answers are a limit, and not chance; the larger number counts for a server that
