@@ -43,6 +43,7 @@ GET: dict[str, Situation] = {
     "429 with a long Retry-After": ([answer(429, {}, retry_after="90")], ["rate limited", "asked to wait 90 s, more than max_retry_after (60 s)", "GET", "429"], True, {"retry": Retry()}),
     "503 with a long Retry-After": ([answer(503, {}, retry_after="90")], ["has failed", "asked to wait 90 s, more than max_retry_after (60 s)", "503"], True, {"retry": Retry()}),
     "500": ([answer(500, {"error": {"message": "oops"}})], ["127.0.0.1", "has failed", "500", "oops"], True, {}),
+    "500 at every attempt": ([answer(500, {})], ["has failed, after 5 attempts; GET", "500"], True, {"retry": Retry(backoff=0)}),
     "302": ([answer(302, b"", location="https://elsewhere.example/?sig=1")], ["leads elsewhere", "302"], True, {}),
     "400": ([answer(400, {"message": "bad id"})], ["refused", "400", "bad id"], False, {}),
     "HTML": ([answer(200, b"<html>", say="text/html")], ["the answer is not JSON", "GET", "200, text/html"], True, {}),
@@ -174,6 +175,23 @@ def test_a_deviation_has_no_signature(videos: Any) -> None:
 
     assert task.deviations
     assert "secret" not in str(task.deviations)
+
+
+@pytest.mark.parametrize("state", ["throttled", "pending"])
+def test_an_unfinished_task_is_no_clip(state: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A download of an unfinished task says how to wait for it, and an undocumented state what it is taken for."""
+    with FaultServer([answer(200, {"id": "x", "state": state})]) as server, Duomi(KEY, base_url=server.url) as client:
+        task = client.get_task("x")
+        with pytest.raises(DownloadError) as caught:
+            client.download(task, tmp_path)
+
+    check(caught.value, [f"task x is not finished ({state}); wait for it with `duomi wait x --download .`"], True)
+    warnings = [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelname == "WARNING" and "undocumented" in record.getMessage()
+    ]
+    assert warnings == ([] if state == "pending" else ["undocumented state 'throttled', treated as not finished"])
 
 
 SETTINGS: dict[str, tuple[Callable[[], object], Sequence[str]]] = {

@@ -52,12 +52,14 @@ class APIKeyAuth(httpx.Auth):
         key = _variable("DUOMI_API_KEY") if api_key is None else api_key
         source = "DUOMI_API_KEY: the API key" if api_key is None else "the API key"
         if key is None:
-            raise ConfigurationError("no API key: set the environment variable DUOMI_API_KEY, or pass api_key=...")
+            raise ConfigurationError(
+                "no API key: set the environment variable DUOMI_API_KEY (in Python also: api_key=...)"
+            )
         if not isinstance(key, str):
             raise ConfigurationError(f"the API key is a str, not {type(key).__name__}")
         key = key.strip()
         if not key:
-            raise ConfigurationError(f"{source} is blank: set DUOMI_API_KEY, or pass api_key=...")
+            raise ConfigurationError(f"{source} is blank")
         if not (key.isascii() and key.isprintable()):
             raise ConfigurationError(f"{source} has characters that are not printable ASCII")
         if len(key) > LONGEST_KEY:
@@ -257,7 +259,8 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
         raise ConfigurationError(f"{source} is not an absolute http or https URL such as https://duomiapi.com")
     if url.scheme == "http" and not allow_insecure and not is_loopback(url.host):
         raise ConfigurationError(
-            f"{source} begins with http://, so the key would travel in the clear: use https://, or allow_insecure=True"
+            f"{source} begins with http://, so the key would travel in the clear: use https://"
+            + (", or allow_insecure=True" if given is not None else "")
         )
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
 

@@ -119,6 +119,13 @@ class Problem(NamedTuple):
         first, _, rest = str(self.error).partition("; ")
         return self._replace(error=type(self.error)(f"{first}; {text}; {rest}", *self.error.args[1:]))
 
+    def after(self, attempts: int) -> Problem:
+        """Return the same, which says how often it was tried."""
+        first, mark, rest = str(self.error).partition("; ")
+        return self._replace(
+            error=type(self.error)(f"{first}, after {attempts} attempts{mark}{rest}", *self.error.args[1:])
+        )
+
     def to_exception(self) -> DuomiError:
         """Return the error with its cause, ready to be raised."""
         self.error.__cause__ = self.cause
@@ -290,11 +297,15 @@ def log_deviations(task: Task, redact: Redact) -> None:
         value = str((find_task(task.raw) or {})["state"])[:STATE_KEPT]
     if value not in DOCUMENTED_STATES and value not in _warned and len(_warned) < _STATES_WARNED_OF:
         _warned.add(value)
-        log.warning("%s", redact(f"undocumented state {value!r}, treated as {task.state.value!r}"))
+        log.warning("%s", redact(f"undocumented state {value!r}, treated as {_treated_as(task)}"))
     # To find deviations takes longer than to read the task.
     if log.isEnabledFor(logging.DEBUG):
         for line in task.deviations:
             log.debug("%s", redact(f"task {task.task_id!r} deviates from the contract: {line}"))
+
+
+def _treated_as(task: Task) -> str:
+    return repr(task.state.value) if task.state.value in DOCUMENTED_STATES else "not finished"
 
 
 def is_transient(status: int, payload: object) -> bool:

@@ -168,7 +168,7 @@ def request_flow(
                 answer = answer.asks_too_much(retry.max_retry_after)
         left = limit.begins_by - runtime.clock()
         if delay is None or left <= 0:
-            return answer
+            return answer.after(attempt) if attempt > 1 else answer
         delay = min(delay, left)
         log.info("%s; attempt %d of %d in %.1f s", answer.error, attempt + 1, retry.attempts, delay)
         yield Sleep(delay, "retry" if answer.retry_after is None else "retry-after")

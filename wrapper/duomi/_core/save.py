@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from duomi._config import IfExists
 from duomi._core.download import Disk, DownloadFlow, Fetch, Urls
-from duomi._core.names import file_name
+from duomi._core.names import file_name, quoted
 from duomi._core.request import Runtime
 from duomi._errors import DownloadError
 from duomi._payload import one_line
@@ -66,7 +66,8 @@ def check_result(task: Task) -> None:
         DownloadError: it has none, or not yet.
     """
     if not task.is_finished:
-        raise DownloadError(f"task {task.task_id} is not finished: it is {task.state.value}")
+        how = f"wait for it with `duomi wait {quoted(task.task_id)} --download .` or client.wait(...)"
+        raise DownloadError(f"task {task.task_id} is not finished ({task.state.value}); {how}", is_transient=True)
     if task.is_failed or not task.videos:
         reason = f"failed: {one_line(task.message)}" if task.is_failed else "has no video"
         raise DownloadError(f"task {task.task_id} {reason}")
