@@ -1,7 +1,8 @@
-"""The documentation is right: its Python runs, and its links lead somewhere."""
+"""The documentation is right: its Python runs, its links lead somewhere, and its languages agree."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import socket
@@ -11,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duomi
 import httpx
 import pytest
 from duomi.simulator import CLIP, EXAMPLE_ID, Script, Simulator
 from harness import until
 from sybil import Example, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
+from test_messages import CLIPS, GET, SETTINGS, WAITS
 from werkzeug import Response
 
 ROOT = Path(__file__).parent.parent
@@ -33,12 +36,12 @@ TASKS = {
 
 
 def blocks() -> Iterator[Any]:
-    """Return the Python blocks of all pages, except included files, which have their own tests."""
+    """Return the Python blocks of all pages, except examples, which have their own tests."""
     for page in PAGES:
         if page.name.startswith("notebooks"):
             continue  # its blocks are cells, one after another: see test_notebooks.py
         for example in SYBIL.parse(page):
-            if not str(example.parsed).startswith("--8<--"):
+            if not str(example.parsed).startswith(("--8<--", "# examples/")):
                 yield pytest.param(example, id=f"{page.relative_to(ROOT)}:{example.line}")
 
 
@@ -87,6 +90,165 @@ def test_both_readmes_explain_the_same_errors() -> None:
     )
 
     assert sorted(set(english)) == sorted(set(chinese))
+
+
+def test_each_page_is_there_in_both_languages() -> None:
+    """Each English page has a Chinese one, and the other way round."""
+    names = {page.name for page in (ROOT / "docs").glob("*.md")}
+    english = {name for name in names if not name.endswith(".zh.md")}
+
+    assert len(english) > 10
+    assert names - english == {name.replace(".md", ".zh.md") for name in english}
+
+
+def test_chinese_pages_lead_to_chinese_pages() -> None:
+    """A link from a Chinese page, or from the Chinese README, to a page of the site leads to a Chinese one."""
+    links = {
+        link
+        for page in [ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.zh.md"))]
+        for link in re.findall(r"\]\((?:docs/)?([a-z][a-z-]*[.\w]*\.md)", page.read_text(encoding="utf-8"))
+    }
+
+    assert len(links) > 8
+    assert [link for link in links if not link.endswith(".zh.md")] == []
+
+
+def test_chinese_pages_name_what_english_pages_name() -> None:
+    """Each name, option, file and value that an English page sets as code is on its Chinese page, too."""
+    for english in sorted((ROOT / "docs").glob("*.md")):
+        if not english.name.endswith(".zh.md"):
+            text = re.sub(r"^ *```.*?^ *```$", "", english.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+            chinese = english.with_suffix(".zh.md").read_text(encoding="utf-8")
+            names = re.findall(r"`([\w./-]+)`", text)
+            assert [name for name in names if name not in chinese] == [], english.name
+
+
+def without_docstrings(source: str) -> str:
+    """Return what a program does, without its docstrings and comments."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            del node.body[0]
+    return ast.unparse(tree)
+
+
+def test_chinese_pages_show_the_examples() -> None:
+    """An example in a Chinese page, with Chinese comments, is the program in examples/."""
+    shown = [
+        (found[1], example.parsed)
+        for page in sorted((ROOT / "docs").glob("*.zh.md"))
+        for example in SYBIL.parse(page)
+        if (found := re.match(r"# (examples/\S+)\n", str(example.parsed)))
+    ]
+
+    assert sorted(name for name, _ in shown) == [
+        "examples/celery/clips.py",
+        "examples/celery/simulator.py",
+        "examples/object_store.py",
+        "examples/webhook.py",
+    ]
+    for name, text in shown:
+        assert without_docstrings(text) == without_docstrings((ROOT / name).read_text(encoding="utf-8")), name
+
+
+@pytest.mark.parametrize("name", ["frameworks", "notebooks"])
+def test_both_languages_of_a_page_have_the_same_code(name: str) -> None:
+    """The blocks of a page are the same in both languages, comments aside."""
+    english, chinese = (
+        [re.sub(r" +#.*", "", block) for block in code_blocks(ROOT / "docs" / page)]
+        for page in (f"{name}.md", f"{name}.zh.md")
+    )
+
+    assert len(english) > 2
+    assert english == chinese
+
+
+GAP = "…"  # what differs from message to message, on the page of messages
+# Calls whose text a person reads, besides errors; and where parts of such a text are put together.
+SAID_BY = {"error", "of_body", "_Transient", "_UrlExpired", "print_stderr", "info", "warning"}
+SAID_IN = {"describe", "described", "why", "_meaning", "_resume"}
+PARTS = {"how", "reason", "shown", "text", "what", "why"}
+
+
+def explained() -> list[str]:
+    """Return the messages that the Chinese page 错误与提示 explains."""
+    page = (ROOT / "docs/errors.zh.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    return [found.strip() for cell in cells for _, found in re.findall(r"(`+)(.+?)\1(?!`)", cell)]
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    """Return the texts below a node, with gaps for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield re.sub(r"%[.\d]*[sdgrf]", GAP, node.value)
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(value.value) if isinstance(value, ast.Constant) else GAP for value in node.values)
+    elif not isinstance(node, ast.Call):
+        for child in ast.iter_child_nodes(node):
+            yield from texts(child)
+
+
+def said(tree: ast.AST) -> Iterator[str]:
+    """Return the texts in a module that a person gets to read."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=args):
+                if name in SAID_BY or (name.endswith("Error") and (hasattr(duomi, name) or hasattr(httpx, name))):
+                    yield from (text for arg in args for text in texts(arg))
+            case ast.FunctionDef(name=name) if name in SAID_IN:
+                yield from (text for each in ast.walk(node) if isinstance(each, ast.Return) for text in texts(each))
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)) if name in PARTS:
+                yield from texts(node.value)
+            case ast.AnnAssign(target=ast.Name(id="_MEANINGS")):
+                yield from texts(node)
+            case _:
+                pass
+
+
+def test_each_message_is_explained_in_chinese() -> None:
+    """Each message of an error, of the command line and of the log stands on the page 错误与提示."""
+    page = "\n".join(explained())
+    missing = [
+        f"{file.name}: {text}"
+        for file in sorted((ROOT / "wrapper/duomi").rglob("*.py"))
+        for text in said(ast.parse(file.read_text(encoding="utf-8")))
+        for part in text.partition("\n")[0].split(GAP)
+        if " " in part.strip(" :;,.()") and part.strip(" :;,.()") not in page
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("table", [GET, WAITS, CLIPS, SETTINGS], ids=["calls", "waits", "clips", "settings"])
+def test_each_message_of_the_tables_is_explained_in_chinese(table: dict[str, Any]) -> None:
+    """The plain words of each message that tests play out stand on the page 错误与提示."""
+    page = explained()
+    assert len(page) > 100
+
+    def is_explained(words: str) -> bool:
+        general = re.sub(r"\bx\b|\d[\d.,]*", GAP, words)
+        return any(
+            general in each or any(len(part) > 8 and part in general for part in each.split(GAP)) for each in page
+        )
+
+    for name, row in table.items():
+        plain = next(each for each in row if isinstance(each, list) and isinstance(each[0], str))
+        words = [word for words in plain for word in words.split("|") if word != "x.mp4" and not word.startswith("GET")]
+        assert any(map(is_explained, words)) or not words, name
+
+
+def test_the_help_names_the_page_of_messages() -> None:
+    """`duomi --help` names the Chinese page that explains each message."""
+    done = subprocess.run(
+        [sys.executable, "-m", "duomi", "--help"], capture_output=True, encoding="utf-8", check=True,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )  # fmt: skip
+
+    assert "错误与提示 (docs/errors.zh.md)" in " ".join(done.stdout.split())
+    assert (ROOT / "docs/errors.zh.md").read_text(encoding="utf-8").startswith("# 错误与提示\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -35,7 +35,8 @@ app = typer.Typer(
     " DUOMI_BASE_URL names another server.",
     epilog="Exit codes: 0 done; 1 a task failed or was empty, or check found deviations; 2 usage, configuration, or"
     " output that cannot be written; 3 refused, unreachable, or not a task; 4 timed out; 5 a clip was not saved; 130"
-    " interrupted; 143 terminated. Of several, the first that holds of 130, 143, 2, 3, 5, 4, 1.",
+    " interrupted; 143 terminated. Of several, the first that holds of 130, 143, 2, 3, 5, 4, 1. Each message is explained in"
+    " Chinese on the page 错误与提示 (docs/errors.zh.md).",
     context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
     rich_markup_mode=None,
