@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import pty
 import re
@@ -286,6 +287,19 @@ def test_the_simulator_answers_like_the_api() -> None:
     with simulator.serve() as url, Duomi(KEY, base_url=url) as client_of_simulator:
         client_of_simulator.get_task("a")
         assert simulator.polls("a") == 1
+
+
+@pytest.mark.parametrize(("host", "own"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("localhost", "localhost")])
+def test_the_simulator_has_a_url_that_a_client_takes(host: str, own: str) -> None:
+    """A simulator on all addresses is asked on this machine's own; a taken port is an `OSError`; the log level is restored."""
+    logger = logging.getLogger("werkzeug")
+    level = logger.level
+    with Simulator({"a": Script()}).serve(host=host) as url, Duomi(KEY, base_url=url) as client:
+        assert url.startswith(f"http://{own}:")
+        assert client.get_task("a").id == "a"
+        with pytest.raises(OSError, match="in use"), Simulator().serve(host=host, port=int(url.rpartition(":")[2])):
+            pass
+    assert logger.level == level
 
 
 def test_ctrl_c_after_the_last_task_prints_no_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -105,8 +107,9 @@ class Simulator:
         try:
             with server:
                 # A server on all addresses of a machine is asked on its own.
-                own = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)  # noqa: S104  (the caller's choice)
-                self.base_url = f"http://{own}:{server.port}" if own else server.url_for("").rstrip("/")
+                own = "[::1]" if ":" in host else "127.0.0.1"
+                is_everywhere = _is_every_address(host)
+                self.base_url = f"http://{own}:{server.port}" if is_everywhere else server.url_for("").rstrip("/")
                 yield self.base_url
                 # What `answer` raised was a 500 to the client; here it comes out.
                 server.check_handler_errors()
@@ -175,6 +178,12 @@ class Simulator:
             return Response(content, 200, headers)
         headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{len(content)}"
         return Response(content[span[0] : span[1]], 206, headers)
+
+
+def _is_every_address(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_unspecified
+    return False
 
 
 def proxy_variables() -> list[str]:
