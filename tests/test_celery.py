@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -31,7 +32,9 @@ from duomi import (
     TaskFailedError,
     TaskTimeoutError,
 )
-from duomi.celery import _load_state, register
+from duomi._celery.message import dump_state, load_state
+from duomi._core.poll import PollState
+from duomi.celery import register
 from duomi.simulator import Script, Simulator
 from harness import until
 from redis import Redis
@@ -417,7 +420,8 @@ def test_a_worker_that_cannot_poll_ends_no_wait(
     monkeypatch.delenv("DUOMI_API_KEY")
     without_key = workers.start("-P", "solo")
     result = waiting().delay("one")
-    until(lambda: "retry: Retry in" in workers.log(0))
+    until(lambda: workers.log(0).count("retry: Retry in") > 1)
+    assert workers.log(0).count("WARNING/MainProcess] this worker cannot poll: ") == 1
     workers.freeze(without_key, lambda: messages(broker))
     workers.kill(without_key)
     monkeypatch.setenv("DUOMI_API_KEY", KEY)
@@ -473,14 +477,90 @@ def test_time_without_a_worker_does_not_count(
     assert Task.from_payload(result.get(60)).is_succeeded
 
 
-def test_an_unreadable_state_starts_the_wait_again() -> None:
-    """A message with an unreadable state does not end its wait, but starts it again."""
+HOSTILE: list[tuple[Any, Any]] = [
+    (5, 105.0),
+    ("began", 105.0),
+    ([["began", 1.0]], 105.0),
+    ({"history": []}, 105.0),
+    ({"began": "now"}, 105.0),
+    ({"began": True}, 105.0),
+    ({"began": math.nan}, 105.0),
+    ({"began": 10**400}, 105.0),
+    ({"began": -1e308}, 105.0),
+    ({"began": 100.0}, None),
+    ({"began": 100.0}, "105"),
+    ({"began": 100.0}, math.inf),
+    ({"began": 100.0}, 99.0),
+    ({"began": 100.0, "history": 5}, 105.0),
+    ({"began": 100.0, "history": [[]]}, 105.0),
+    ({"began": 100.0, "history": [{"at": 1.0}]}, 105.0),
+    ({"began": 100.0, "history": [[1.0, ["running"], 5]]}, 105.0),
+    ({"began": 100.0, "history": [[1.0, "running" * 100, 5]]}, 105.0),
+    ({"began": 100.0, "history": [[1.0, "running", "5"]]}, 105.0),
+    ({"began": 100.0, "history": [[1e308, "running", 5]]}, 105.0),
+    ({"began": 100.0, "last_change_at": 1e9}, 105.0),
+    ({"began": 100.0, "outage_since": math.nan}, 105.0),
+    ({"began": 100.0, "age": -1e308}, 105.0),
+    ({"began": 100.0, "age": "old"}, 105.0),
+    ({"began": 100.0, "refusals": 1e308}, 105.0),
+    ({"began": 100.0, "empty_polls": None}, 105.0),
+    ({"began": 100.0, "not_found": 10**30}, 105.0),
+]
+
+
+@pytest.mark.parametrize(("state", "eta"), HOSTILE)
+def test_a_state_that_makes_no_sense_begins_the_wait_again(
+    state: Any, eta: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hostile or unreadable state in a message costs one WARNING, and the wait begins again."""
     before = time.time()
-    unreadable: list[dict[str, Any]] = [{"began": 1.0, "history": 5}, {"history": []}, {"began": 1.0, "history": [[]]}]
-    for broken in unreadable:
-        poll_state = _load_state(broken, None)
-        assert poll_state.began >= before
-        assert poll_state.history == ()
+
+    poll_state = load_state(state, eta)
+
+    assert before <= poll_state.began <= time.time()
+    assert poll_state == PollState(poll_state.began)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_hostile_message_is_one_poll_of_a_new_wait(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
+) -> None:
+    """A message with a hostile state and keywords of another version is polled to its end."""
+    simulated({"one": Script(), "two": Script()})
+    workers.start("-P", "solo")
+    hostile = {"state": {"began": 1e308, "history": [["x"]]}, "eta": "soon", "colour": {"of": "money"}}
+    results = [waiting().apply_async((task_id,), hostile) for task_id in ("one", "two")]
+
+    assert all(Task.from_payload(result.get(60)).is_succeeded for result in results)
+    assert workers.log().count("the wait begins again") == 2
+    assert workers.log().count("ignored: colour") == 2
+
+
+@pytest.mark.parametrize("skew", [61.0, 3_700.0])
+def test_clocks_that_differ_neither_end_nor_prolong_a_wait(monkeypatch: pytest.MonkeyPatch, skew: float) -> None:
+    """The time spent travels in the message, whatever the clocks of two workers say."""
+    now = [1_000_000.0]
+    monkeypatch.setattr("duomi._celery.message.time.time", lambda: now[0])
+    state = load_state(None, None)
+    for poll in range(1, 31):
+        now[0] += 1.0
+        message = json.loads(json.dumps(dump_state(state, 9.0)))
+        now[0] += 9.0 + (skew if poll % 2 else -skew)
+        state = load_state(**message)
+
+        assert now[0] - state.began == pytest.approx(poll * 10.0)
+
+
+def test_a_clock_put_back_ends_no_wait(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A wait whose worker's clock is put back keeps what it remembers."""
+    now = [1_000_000.0]
+    monkeypatch.setattr("duomi._celery.message.time.time", lambda: now[0])
+    state = load_state(None, None)
+    now[0] -= 3_600.0
+    message = dump_state(state._replace(refusals=3), 9.0)
+
+    assert load_state(**message).refusals == 3
+    assert not caplog.records
 
 
 def test_waits_work_in_a_chord(broker: Broker, simulated: Callable[..., Simulator], workers: Workers) -> None:
@@ -539,6 +619,35 @@ def test_a_wait_that_cannot_send_its_next_poll_is_requeued(
 
     assert Task.from_payload(payload).is_succeeded
     assert failures == ["duomi.wait"] * 2
+
+
+def test_a_timeout_without_a_key_says_so(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of a wait that no worker had a key for names the missing key."""
+    simulated({"one": Script()})
+    monkeypatch.delenv("DUOMI_API_KEY")
+    monkeypatch.setenv("CLIPS_TIMEOUT", "1")
+    workers.start("-P", "solo")
+
+    with pytest.raises(TaskTimeoutError, match=r"no poll succeeded.*the last poll failed: .*DUOMI_API_KEY"):
+        waiting().delay("one").get(60)
+
+
+def test_the_current_app_can_be_registered(simulated: Callable[..., Simulator]) -> None:
+    """`register` takes `celery.current_app`, which only stands for an application, and nothing else."""
+    import celery
+
+    simulated({"one": Script()})
+    app = Celery("current", broker="memory://", task_always_eager=True)
+    app.set_current()
+    task = register(celery.current_app, polling=Polling(interval=0.01))
+
+    assert Task.from_payload(task.delay("one").get()).is_succeeded
+    with pytest.raises(ConfigurationError, match="registered already"):
+        register(app)
+    with pytest.raises(ConfigurationError, match=r"a celery\.Celery, not str"):
+        register("clips")  # type: ignore[arg-type]
 
 
 def test_a_direct_or_eager_call_waits_in_place(

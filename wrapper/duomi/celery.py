@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from celery import Celery, Task
 from celery.exceptions import OperationalError, Reject
+from celery.local import Proxy
 from celery.signals import worker_process_shutdown, worker_shutdown
 
+from duomi._celery.clients import ProcessLocalClient
+from duomi._celery.message import dump_state, load_state
 from duomi._client import Duomi, poll_once
 from duomi._config import check_task_id, check_timeout
 from duomi._core.poll import Failure, Poll, PollAgain, Poller, PollState, raise_if_failed
-from duomi._errors import ConfigurationError
-from duomi._payload import plain
+from duomi._core.reply import Problem
+from duomi._errors import ConfigurationError, DuomiError
+from duomi._payload import one_line, plain
 from duomi._policy import Polling
 from duomi._task import Task as VideoTask
-from duomi._task import TaskError
+from duomi._task import TaskError, TaskTimeoutError
 
 __all__ = ["register"]
 
 # Celery's own default, three attempts within half a second, gives a restarting broker no chance.
 _PUBLISH: Final = {"max_retries": 10, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1.0}
-_LATE: Final = 60.0
 _PAUSE: Final = 1.0
 
 log: Final = logging.getLogger("duomi")
@@ -48,9 +48,9 @@ def register(
 
     Send it one task id: `apply_async(("5dd1ef43-...",), link=..., link_error=...)`. Each execution polls once, with a
     single attempt, and sends the next message with what it remembers, so no worker sleeps. The result is the
-    finished task's payload and the `task_id` asked for, which `duomi.Task.from_payload` reads; what `wait` raises is raised here. Time counts from
-    the first execution, by the clocks of the workers, and not while a message is late. Called directly or eagerly, it
-    waits in place.
+    finished task's payload and the `task_id` asked for, which `duomi.Task.from_payload` reads; what `wait` raises is raised
+    here. Time counts from the first execution, and not while a message is late. Called directly or eagerly, it waits in
+    place.
 
     Args:
         app: the Celery application.
@@ -61,17 +61,21 @@ def register(
         queue: the queue of its messages; `None` leaves that to the application's routes.
 
     Raises:
-        ConfigurationError: `client` is no factory, `polling` no `Polling`, or the name is registered already.
+        ConfigurationError: `app` is no Celery application, `client` is no factory, `polling` no `Polling`, or the name is registered already.
     """
     if not isinstance(polling, Polling):
         raise ConfigurationError("polling must be a duomi.Polling")
     if client is not None and not callable(client):
         raise ConfigurationError("client is a function that makes a Duomi: one made before a fork cannot be shared")
+    if isinstance(app, Proxy):
+        app = app._get_current_object()
+    if not isinstance(app, Celery):
+        raise ConfigurationError(f"app must be a celery.Celery, not {type(app).__name__}")
     names = _registered.setdefault(app, set())
     if name in names:
         raise ConfigurationError(f"{name!r} is registered already: give the second one another name")
     names.add(name)
-    clients = _ProcessLocalClient(Duomi if client is None else client)
+    clients = ProcessLocalClient(Duomi if client is None else client)
     worker_process_shutdown.connect(clients.close, weak=False)
     worker_shutdown.connect(clients.close, weak=False)
 
@@ -88,16 +92,23 @@ def register(
         throws=(TaskError,),
     )
     def wait_for_task(
-        self: Task[Any, Any], task_id: str, *, state: dict[str, Any] | None = None, eta: float | None = None
+        self: Task[Any, Any],
+        task_id: str,
+        *,
+        state: dict[str, Any] | None = None,
+        eta: float | None = None,
+        **unknown: object,
     ) -> dict[str, Any]:
         if self.request.is_eager or self.request.called_directly:
             with clients.lend() as duomi:
                 return _result(duomi.wait(task_id, polling=polling))
-        poll_state, decision = _poll(clients, task_id, polling, _load_state(state, eta))
+        if unknown:
+            log.warning("task %r: a message of another version; ignored: %s", task_id, one_line(", ".join(unknown)))
+        poll_state, decision = _poll(clients, task_id, polling, load_state(state, eta))
         if isinstance(decision, PollAgain):
             raise _rescheduled(self, task_id, poll_state, decision.seconds)
         if isinstance(decision, Failure):
-            raise decision.error
+            raise _with_cause(decision.error)
         return _result(raise_if_failed(decision))
 
     registered: Task[..., dict[str, Any]] = wait_for_task
@@ -120,32 +131,29 @@ class _Routed:
         return super().apply_async(args, kwargs, *more, **options)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 
-def _load_state(state: dict[str, Any] | None, eta: float | None) -> PollState:
-    """Read a message; times are Unix time, since they travel from one process to another."""
-    now = time.time()
-    if state is None:
-        return PollState(now)
-    try:
-        poll_state = PollState.from_json(state)
-    except (AttributeError, TypeError, ValueError):
-        log.warning("the state in a message cannot be read; the wait starts again")
-        return PollState(now)
-    # Do not count the time in which no worker was running.
-    late = 0.0 if eta is None else now - eta
-    return poll_state._replace(began=poll_state.began + late) if late > _LATE else poll_state
-
-
 def _poll(
-    clients: _ProcessLocalClient, task_id: str, polling: Polling, state: PollState
+    clients: ProcessLocalClient, task_id: str, polling: Polling, state: PollState
 ) -> tuple[PollState, PollAgain | Failure | VideoTask]:
     """Poll once, and decide what follows."""
     check_task_id(task_id)
     started_at = time.time()
     result, max_retry_after, answered_ago = poll_once(clients.lend, task_id)
+    if isinstance(result, Problem) and isinstance(result.error, ConfigurationError):
+        clients.warn(f"this worker cannot poll: {result.error}")
     poller = Poller(task_id, polling, check_timeout(polling.timeout), max_retry_after, tolerate_initial_outage=True)
     now = time.time()
     poll = Poll(started_at, now, result, now - answered_ago)
     return poller.step(state, poll, _last_seen(task_id, state), random.random())
+
+
+def _with_cause(error: DuomiError) -> DuomiError:
+    """Return a timeout that names its cause in its text, which is all that a result backend keeps of it."""
+    if not isinstance(error, TaskTimeoutError) or error.__cause__ is None:
+        return error
+    text, *details = error.args
+    named = TaskTimeoutError(f"{text}; the last poll failed: {one_line(str(error.__cause__))}", *details)
+    named.__cause__ = error.__cause__
+    return named
 
 
 def _last_seen(task_id: str, state: PollState) -> VideoTask | None:
@@ -162,7 +170,7 @@ def _rescheduled(task: Task[Any, Any], task_id: str, state: PollState, seconds: 
     try:
         return task.retry(
             args=(task_id,),
-            kwargs={"state": state.to_json(), "eta": time.time() + seconds},
+            kwargs=dump_state(state, seconds),
             countdown=seconds,
             throw=False,
             retry_policy=_PUBLISH,
@@ -177,48 +185,3 @@ def _rescheduled(task: Task[Any, Any], task_id: str, state: PollState, seconds: 
         log.warning("task %r: the message of the next poll could not be sent; this one is repeated", task_id)
         time.sleep(_PAUSE)
         return Reject(reason, requeue=True)
-
-
-class _ProcessLocalClient:
-    """Makes one client for each process at first use, so after a fork, and closes it when it is no longer used."""
-
-    def __init__(self, make: Callable[[], Duomi]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._client: Duomi | None = None
-        self._pid = 0
-        self._lent = 0
-        self._closing = False
-
-    @contextmanager
-    def lend(self) -> Generator[Duomi]:
-        with self._lock:
-            client = self._current()
-            self._lent += 1
-        try:
-            yield client
-        finally:
-            with self._lock:
-                self._lent -= 1
-                self._close_if_idle()
-
-    def close(self, **_signal: object) -> None:
-        """Close the client after the polls under way, so that the end of a worker ends no wait."""
-        with self._lock:
-            self._closing = True
-            self._close_if_idle()
-
-    def _current(self) -> Duomi:
-        if self._client is None or self._pid != os.getpid():
-            made = self._make()
-            if not isinstance(made, Duomi):
-                raise ConfigurationError(f"client must make a duomi.Duomi, not {type(made).__name__}")
-            self._client, self._pid, self._lent = made, os.getpid(), 0
-        self._closing = False
-        return self._client
-
-    def _close_if_idle(self) -> None:
-        if self._client is not None and self._closing and not self._lent:
-            if self._pid == os.getpid():
-                self._client.close()
-            self._client = None

@@ -1,0 +1,1 @@
+"""What `duomi.celery` is made of."""
