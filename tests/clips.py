@@ -12,6 +12,7 @@ from redis import Redis
 
 BROKER = os.environ.get("CLIPS_BROKER", "memory://")
 POLLING = Polling(interval=0.3, timeout=float(os.environ.get("CLIPS_TIMEOUT", "60")), outage=10.0)
+REVIVE_AFTER = float(os.environ.get("CLIPS_REVIVE_AFTER", "10"))
 
 app = Celery("clips", broker=BROKER, backend=os.environ.get("CLIPS_BROKER", "cache+memory://"))
 app.conf.update(
@@ -41,8 +42,8 @@ class Client(Duomi):
         records().rpush("closed", os.getpid())
 
 
-wait_for_task = register(app, client=Client, polling=POLLING)
-in_own_queue = register(app, name="duomi.wait.limited", polling=POLLING, queue="limited")
+wait_for_task = register(app, client=Client, polling=POLLING, revive_after=REVIVE_AFTER)
+in_own_queue = register(app, name="duomi.wait.limited", polling=POLLING, queue="limited", revive_after=REVIVE_AFTER)
 in_own_queue.rate_limit = "5/s"
 
 

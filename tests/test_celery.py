@@ -420,14 +420,14 @@ def test_a_worker_that_cannot_poll_ends_no_wait(
     monkeypatch.delenv("DUOMI_API_KEY")
     without_key = workers.start("-P", "solo")
     result = waiting().delay("one")
-    until(lambda: workers.log(0).count("retry: Retry in") > 1)
+    until(lambda: workers.log(0).count(": the next poll in") > 1)
     assert workers.log(0).count("WARNING/MainProcess] this worker cannot poll: ") == 1
     workers.freeze(without_key, lambda: messages(broker))
     workers.kill(without_key)
     monkeypatch.setenv("DUOMI_API_KEY", KEY)
     limited = workers.start("-c", "1", "--soft-time-limit", "1")
     until(lambda: "Soft time limit" in workers.log(1))
-    until(lambda: "retry: Retry in" in workers.log(1))
+    until(lambda: ": the next poll in" in workers.log(1))
     workers.freeze(limited, lambda: messages(broker))
     workers.kill(limited)
     simulator.answer = None

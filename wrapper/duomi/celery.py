@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from celery import Celery, Task
-from celery.exceptions import OperationalError, Reject
+from celery.exceptions import Ignore, OperationalError, Reject
 from celery.local import Proxy
-from celery.signals import worker_process_shutdown, worker_shutdown
+from celery.signals import task_revoked, worker_process_shutdown, worker_shutdown
 
 from duomi._celery.clients import ProcessLocalClient
+from duomi._celery.ledger import BrokerAwayError, Ledger
 from duomi._celery.message import dump_state, load_state
+from duomi._celery.sweep import make_step
+from duomi._celery.task import Turn, WaitTask
 from duomi._client import Duomi, poll_once
 from duomi._config import check_task_id, check_timeout
 from duomi._core.poll import Failure, Poll, PollAgain, Poller, PollState, raise_if_failed
@@ -31,6 +36,7 @@ __all__ = ["register"]
 # Celery's own default, three attempts within half a second, gives a restarting broker no chance.
 _PUBLISH: Final = {"max_retries": 10, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1.0}
 _PAUSE: Final = 1.0
+WAITING: Final = "WAITING"
 
 log: Final = logging.getLogger("duomi")
 _registered: WeakKeyDictionary[Celery[Any], set[str]] = WeakKeyDictionary()
@@ -43,6 +49,7 @@ def register(
     client: Callable[[], Duomi] | None = None,
     polling: Polling = Polling(),
     queue: str | None = None,
+    revive_after: float = 60.0,
 ) -> Task[..., dict[str, Any]]:
     """Register the Celery task that waits for a video task, and return it.
 
@@ -59,9 +66,12 @@ def register(
             what it makes is closed when the process shuts down.
         polling: how to poll, and for how long; `outage` also counts before the first good answer.
         queue: the queue of its messages; `None` leaves that to the application's routes.
+        revive_after: seconds that a poll may be late or take, until its message is taken for lost and sent again. Only
+            with Redis as the broker: others lose none.
 
     Raises:
-        ConfigurationError: `app` is no Celery application, `client` is no factory, `polling` no `Polling`, or the name is registered already.
+        ConfigurationError: `app` is no Celery application, `client` is no factory, `polling` no `Polling`, `revive_after` no positive number,
+            or the name is registered already.
     """
     if not isinstance(polling, Polling):
         raise ConfigurationError("polling must be a duomi.Polling")
@@ -71,6 +81,8 @@ def register(
         app = app._get_current_object()
     if not isinstance(app, Celery):
         raise ConfigurationError(f"app must be a celery.Celery, not {type(app).__name__}")
+    if not isinstance(revive_after, int | float) or not 0.0 < revive_after < math.inf:
+        raise ConfigurationError("revive_after must be a positive number of seconds")
     names = _registered.setdefault(app, set())
     if name in names:
         raise ConfigurationError(f"{name!r} is registered already: give the second one another name")
@@ -79,7 +91,10 @@ def register(
     worker_process_shutdown.connect(clients.close, weak=False)
     worker_shutdown.connect(clients.close, weak=False)
 
-    base: Any = type("WaitForTask", (_Routed, app.Task), {"abstract": True})
+    ledger = Ledger(app, name, float(revive_after))
+    app.steps["consumer"].add(make_step(ledger))
+    task_revoked.connect(ledger.end_revoked, weak=False)
+    base: Any = type("WaitForTask", (WaitTask, app.Task), {"abstract": True, "ledger": ledger})
 
     @app.task(
         name=name,
@@ -104,9 +119,18 @@ def register(
                 return _result(duomi.wait(task_id, polling=polling))
         if unknown:
             log.warning("task %r: a message of another version; ignored: %s", task_id, one_line(", ".join(unknown)))
-        poll_state, decision = _poll(clients, task_id, polling, load_state(state, eta))
-        if isinstance(decision, PollAgain):
-            raise _rescheduled(self, task_id, poll_state, decision.seconds)
+        poll_state = load_state(state, eta)
+        try:
+            with Turn.take(ledger, self.request, dump_state(poll_state, 0.0)) as turn:
+                poll_state, decision, seen = _poll(clients, task_id, polling, poll_state)
+                if isinstance(decision, PollAgain):
+                    kwargs = dump_state(poll_state, decision.seconds)
+                    turn.advance(kwargs, decision.seconds)
+                    _tell_progress(self, task_id, seen, kwargs["eta"])
+                    raise _rescheduled(self, task_id, kwargs, decision.seconds)
+                turn.confirm()
+        except BrokerAwayError as error:
+            raise _repeated(task_id, error) from error
         if isinstance(decision, Failure):
             raise _with_cause(decision.error)
         return _result(raise_if_failed(decision))
@@ -120,21 +144,10 @@ def _result(task: VideoTask) -> dict[str, Any]:
     return {**plain(task.raw), "task_id": task.task_id}
 
 
-class _Routed:
-    """A task with a queue of its own, which Celery's own attribute `queue` will not give it much longer."""
-
-    goes_to: str | None = None
-
-    def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
-        if self.goes_to is not None and not {"queue", "exchange", "routing_key"} & options.keys():
-            options["queue"] = self.goes_to
-        return super().apply_async(args, kwargs, *more, **options)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-
-
 def _poll(
     clients: ProcessLocalClient, task_id: str, polling: Polling, state: PollState
-) -> tuple[PollState, PollAgain | Failure | VideoTask]:
-    """Poll once, and decide what follows."""
+) -> tuple[PollState, PollAgain | Failure | VideoTask, VideoTask | None]:
+    """Poll once, decide what follows, and return the last task seen, too."""
     check_task_id(task_id)
     started_at = time.time()
     result, max_retry_after, answered_ago = poll_once(clients.lend, task_id)
@@ -143,7 +156,9 @@ def _poll(
     poller = Poller(task_id, polling, check_timeout(polling.timeout), max_retry_after, tolerate_initial_outage=True)
     now = time.time()
     poll = Poll(started_at, now, result, now - answered_ago)
-    return poller.step(state, poll, _last_seen(task_id, state), random.random())
+    last = _last_seen(task_id, state)
+    state, decision = poller.step(state, poll, last, random.random())
+    return state, decision, last if isinstance(result, Problem) else result
 
 
 def _with_cause(error: DuomiError) -> DuomiError:
@@ -165,12 +180,30 @@ def _last_seen(task_id: str, state: PollState) -> VideoTask | None:
     return VideoTask.from_payload(payload, task_id=task_id)
 
 
-def _rescheduled(task: Task[Any, Any], task_id: str, state: PollState, seconds: float) -> Exception:
-    """Send the message of the next poll, and return what tells Celery so."""
+def _tell_progress(task: Task[Any, Any], task_id: str, seen: VideoTask | None, next_poll: float) -> None:
+    """Store what the last poll saw as the state of the Celery task, before the next poll can store a later one."""
+    if task.request.ignore_result or task.ignore_result:
+        return
+    told = {
+        "task_id": task_id,
+        "state": None if seen is None else seen.state.value,
+        "label": None if seen is None else seen.state.label,
+        "progress": None if seen is None else seen.progress,
+        "message": "" if seen is None else one_line(seen.message),
+        "next_poll_at": datetime.fromtimestamp(next_poll, UTC).isoformat(timespec="milliseconds"),
+    }
     try:
-        return task.retry(
+        task.update_state(state=WAITING, meta=told)
+    except Exception as error:
+        log.warning("task %r: its progress could not be stored: %s", task_id, one_line(repr(error)))
+
+
+def _rescheduled(task: Task[Any, Any], task_id: str, kwargs: dict[str, Any], seconds: float) -> Exception:
+    """Send the message of the next poll, and return what tells Celery so; its own `Retry` would hide the progress."""
+    try:
+        task.retry(
             args=(task_id,),
-            kwargs=dump_state(state, seconds),
+            kwargs=kwargs,
             countdown=seconds,
             throw=False,
             retry_policy=_PUBLISH,
@@ -182,6 +215,13 @@ def _rescheduled(task: Task[Any, Any], task_id: str, state: PollState, seconds: 
         reason = rejection.args[0]
         if not isinstance(reason, OperationalError | OSError):
             raise reason from rejection
-        log.warning("task %r: the message of the next poll could not be sent; this one is repeated", task_id)
-        time.sleep(_PAUSE)
-        return Reject(reason, requeue=True)
+        return _repeated(task_id, reason)
+    log.info("task %r: the next poll in %.1f s", task_id, seconds)
+    return Ignore("the next poll has a message of its own")
+
+
+def _repeated(task_id: str, reason: Exception) -> Reject:
+    """Return what puts a message back into its queue while the broker is away."""
+    log.warning("task %r: the broker is away; this message is repeated: %s", task_id, one_line(repr(reason)))
+    time.sleep(_PAUSE)
+    return Reject(reason, requeue=True)
