@@ -6,28 +6,33 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.signals import task_postrun
+from celery.states import READY_STATES
 from duomi import Duomi, Polling, Retry
 from duomi.celery import register
 from redis import Redis
 
 BROKER = os.environ.get("CLIPS_BROKER", "memory://")
+REDIS = os.environ.get("CLIPS_REDIS", BROKER)
 POLLING = Polling(interval=0.3, timeout=float(os.environ.get("CLIPS_TIMEOUT", "60")), outage=10.0)
 REVIVE_AFTER = float(os.environ.get("CLIPS_REVIVE_AFTER", "10"))
 
-app = Celery("clips", broker=BROKER, backend=os.environ.get("CLIPS_BROKER", "cache+memory://"))
+app = Celery("clips", broker=BROKER, backend="cache+memory://" if REDIS == "memory://" else REDIS)
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={
-        "visibility_timeout": 4,
+        "visibility_timeout": int(os.environ.get("CLIPS_VISIBILITY_TIMEOUT", "4")),
         "unacked_restore_interval": 0.5,
         "unacked_restore_throttle": 1,
-    },
+    }
+    if BROKER.startswith("redis")
+    else {},
     worker_prefetch_multiplier=1,
 )
 
 
 def records() -> Redis:
-    return Redis.from_url(BROKER, decode_responses=True)
+    return Redis.from_url(REDIS, decode_responses=True)
 
 
 class Client(Duomi):
@@ -45,6 +50,12 @@ class Client(Duomi):
 wait_for_task = register(app, client=Client, polling=POLLING, revive_after=REVIVE_AFTER)
 in_own_queue = register(app, name="duomi.wait.limited", polling=POLLING, queue="limited", revive_after=REVIVE_AFTER)
 in_own_queue.rate_limit = "5/s"
+
+
+@task_postrun.connect(sender=wait_for_task)
+def record_end(task_id: str, state: str, **_signal: object) -> None:
+    if state in READY_STATES:
+        records().rpush("ended", task_id)
 
 
 @app.task(shared=False, acks_late=True, reject_on_worker_lost=True)

@@ -7,16 +7,16 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from brokers import KEY, TESTS, Broker, Workers, messages, state_of, waiting
 from celery import Celery, chord
 from celery import Task as CeleryTask
 from duomi import (
@@ -37,194 +37,10 @@ from duomi._core.poll import PollState
 from duomi.celery import register
 from duomi.simulator import Script, Simulator
 from harness import until
-from redis import Redis
 from werkzeug import Request, Response
 
 pytestmark = pytest.mark.slow
-
-TESTS = Path(__file__).parent
-KEY = "sk-test-0123456789"
-
-
-class Broker:
-    """A Redis only for these tests."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self.redis = Redis(port=self.port, decode_responses=True)
-        self.start()
-
-    def start(self) -> None:
-        program = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        self._process = subprocess.Popen([*program, "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL)
-        until(self._answers)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(ConnectionError, OSError):
-            return bool(self.redis.ping())
-        return False
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("redis"))
-    yield broker
-    broker.redis.close()
-    broker.stop()
-
-
-@pytest.fixture
-def broker(redis_server: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
-    redis_server.redis.flushall()
-    monkeypatch.setenv("CLIPS_BROKER", redis_server.url)
-    monkeypatch.delitem(sys.modules, "clips", raising=False)
-    yield redis_server
-    service().close()
-    sys.modules.pop("clips", None)
-
-
-@pytest.fixture
-def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Simulator]]:
-    with contextlib.ExitStack() as stack:
-
-        def serve(tasks: dict[str, Script], answer: Callable[[Request], Response | None] | None = None) -> Simulator:
-            simulator = Simulator(tasks, api_key=KEY, answer=answer)
-            monkeypatch.setenv("DUOMI_BASE_URL", stack.enter_context(simulator.serve()))
-            monkeypatch.setenv("DUOMI_API_KEY", KEY)
-            return simulator
-
-        yield serve
-
-
-class Workers:
-    """Worker processes that are all killed after the test."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
-        number = len(self._running)
-        program = [sys.executable, "-m", "celery", "-A", "clips", "worker", "-n", f"w{number}@test", "-l", "INFO"]
-        with (self._folder / f"worker-{number}.log").open("wb") as log:
-            worker = subprocess.Popen([*program, *options], cwd=TESTS, stdout=log, stderr=log, start_new_session=True)
-        self._running.append(worker)
-        return worker
-
-    def log(self, number: int = 0) -> str:
-        return (self._folder / f"worker-{number}.log").read_text()
-
-    def freeze(self, worker: subprocess.Popen[bytes], is_recorded: Callable[[], object]) -> None:
-        """Suspend a worker and its pool at a moment when the broker has a record of each message.
-
-        Kombu takes a message from Redis and records it after that, so a worker that dies in between loses it. The
-        documentation says so; RabbitMQ has no such gap.
-        """
-        os.killpg(worker.pid, signal.SIGSTOP)
-        while not is_recorded():
-            os.killpg(worker.pid, signal.SIGCONT)
-            time.sleep(0.01)
-            os.killpg(worker.pid, signal.SIGSTOP)
-
-    def kill(self, worker: subprocess.Popen[bytes]) -> None:
-        """Kill a worker and its pool, as a power failure would."""
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait(10)
-
-    def end(self) -> None:
-        for worker in self._running:
-            with contextlib.suppress(ProcessLookupError):
-                self.kill(worker)
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    running = Workers(tmp_path)
-    yield running
-    running.end()
-
-
-def service() -> Any:
-    """Return the service's Celery application, which reads its broker from the environment."""
-    import clips
-
-    return clips.app
-
-
-def waiting() -> Any:
-    """Return the registered task."""
-    import clips
-
-    return clips.wait_for_task
-
-
-def messages(broker: Broker) -> list[dict[str, Any]]:
-    """Return the messages that workers hold, and those in the queue."""
-    both: Any = broker.redis.pipeline()
-    held, queued = both.hgetall("unacked").lrange("celery", 0, -1).execute()
-    return [*(json.loads(text)[0] for text in held.values()), *map(json.loads, queued)]
-
-
-def are_recorded(broker: Broker, results: dict[str, Any]) -> bool:
-    """Tell whether each wait has ended or has a message, of its own or of its callback."""
-    ended = {*broker.redis.lrange("saved", 0, -1), *(line.split()[0] for line in broker.redis.lrange("failed", 0, -1))}
-    recorded = {message["headers"][name] for message in messages(broker) for name in ("id", "parent_id")}
-    return all(task_id in ended or result.id in recorded for task_id, result in results.items())
-
-
-def state_of(message: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the state of a wait in its message."""
-    from base64 import b64decode
-
-    _args, keywords, _embed = json.loads(b64decode(message["body"]))
-    found: dict[str, Any] | None = keywords.get("state")
-    return found
-
-
-def test_no_wait_is_lost_when_workers_are_killed(
-    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
-) -> None:
-    """Each of 300 waits ends as its task does, although two of three workers are killed and one is started again."""
-    import clips
-
-    good = [f"good-{number}" for number in range(280)]
-    bad = [f"bad-{number}" for number in range(20)]
-    simulator = simulated(
-        dict.fromkeys(good, Script(running=(10, 30, 50, 70, 90)))
-        | dict.fromkeys(bad, Script(outcome="error", message="no"))
-    )
-    three = [workers.start("-c", "2") for _ in range(3)]
-    results = {
-        task_id: waiting().apply_async(
-            (task_id,), link=clips.save_clip.s(), link_error=clips.tell_owner.s(task_id=task_id)
-        )
-        for task_id in [*good, *bad]
-    }
-
-    def polled(times: int) -> Callable[[], bool]:
-        return lambda: sum(map(simulator.polls, good)) > times
-
-    for worker, times in ((three[0], 300), (three[1], 600)):
-        until(polled(times))
-        workers.freeze(worker, lambda: are_recorded(broker, results))
-        workers.kill(worker)
-    workers.start("-c", "2")
-    until(lambda: set(broker.redis.lrange("saved", 0, -1)) == set(good), 120)
-    failures = {f"{task_id} TaskFailedError" for task_id in bad}
-    until(lambda: set(broker.redis.lrange("failed", 0, -1)) == failures)
-
-    assert {Task.from_payload(results[task_id].get(10)).id for task_id in good} == set(good)
-    for task_id in bad:
-        with pytest.raises(TaskFailedError, match=f"{task_id} failed: no"):
-            results[task_id].get(10)
+pytest_plugins = ["broker_fixtures"]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
@@ -295,29 +111,6 @@ def test_a_warm_shutdown_finishes_the_poll(
     assert (state_of(message) or {})["history"][0][1:] == ["pending", 0]
     assert Task.from_payload(result.get(30)).is_succeeded
     assert simulator.polls("one") == 2
-
-
-def test_no_wait_is_lost_when_the_broker_restarts(
-    broker: Broker, simulated: Callable[..., Simulator], workers: Workers
-) -> None:
-    """If Redis and the worker both stop, the waits continue when both are started again."""
-    import clips
-
-    ids = [f"task-{number}" for number in range(30)]
-    simulator = simulated(dict.fromkeys(ids, Script(running=tuple(range(5, 100, 5)))))
-    worker = workers.start("-c", "2")
-    results = {task_id: waiting().apply_async((task_id,), link=clips.save_clip.s()) for task_id in ids}
-    until(lambda: sum(map(simulator.polls, ids)) > 200)
-
-    workers.freeze(worker, lambda: are_recorded(broker, results))
-    broker.stop()
-    time.sleep(1.5)
-    workers.kill(worker)
-    broker.start()
-    workers.start("-c", "2")
-    until(lambda: set(broker.redis.lrange("saved", 0, -1)) == set(ids))
-
-    assert all(Task.from_payload(result.get(10)).is_succeeded for result in results.values())
 
 
 def reject(status: int) -> Callable[[Request], Response]:

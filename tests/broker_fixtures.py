@@ -1,0 +1,52 @@
+"""Fixtures of `brokers.py`, which the tests load as a plugin."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from brokers import KEY, Broker, Workers, service
+from duomi.simulator import Script, Simulator
+from werkzeug import Request, Response
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("redis"))
+    yield broker
+    broker.redis.close()
+    broker.stop()
+
+
+@pytest.fixture
+def broker(redis_server: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+    redis_server.redis.flushall()
+    monkeypatch.setenv("CLIPS_BROKER", redis_server.url)
+    monkeypatch.setenv("CLIPS_REDIS", redis_server.url)
+    monkeypatch.delitem(sys.modules, "clips", raising=False)
+    yield redis_server
+    service().close()
+    sys.modules.pop("clips", None)
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Simulator]]:
+    with contextlib.ExitStack() as stack:
+
+        def serve(tasks: dict[str, Script], answer: Callable[[Request], Response | None] | None = None) -> Simulator:
+            simulator = Simulator(tasks, api_key=KEY, answer=answer)
+            monkeypatch.setenv("DUOMI_BASE_URL", stack.enter_context(simulator.serve()))
+            monkeypatch.setenv("DUOMI_API_KEY", KEY)
+            return simulator
+
+        yield serve
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    running = Workers(tmp_path)
+    yield running
+    running.end()

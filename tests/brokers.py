@@ -1,0 +1,124 @@
+"""A Redis only for the tests, and workers of `clips.py` that may be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness import until
+from redis import Redis
+
+TESTS = Path(__file__).parent
+KEY = "sk-test-0123456789"
+
+
+class Broker:
+    """A Redis only for these tests."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self.redis = Redis(port=self.port, decode_responses=True)
+        self.start()
+
+    def start(self) -> None:
+        program = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        self._process = subprocess.Popen([*program, "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL)
+        until(self._answers)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def kill(self) -> None:
+        """Kill Redis, as a power failure would; it has written to its file what it has answered."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(ConnectionError, OSError):
+            return bool(self.redis.ping())
+        return False
+
+
+class Workers:
+    """Worker processes that are all killed after the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        number = len(self._running)
+        program = [sys.executable, "-m", "celery", "-A", "clips", "worker", "-n", f"w{number}@test", "-l", "INFO"]
+        with (self._folder / f"worker-{number}.log").open("wb") as log:
+            worker = subprocess.Popen([*program, *options], cwd=TESTS, stdout=log, stderr=log, start_new_session=True)
+        self._running.append(worker)
+        return worker
+
+    def log(self, number: int = 0) -> str:
+        return (self._folder / f"worker-{number}.log").read_text()
+
+    def stop(self, worker: subprocess.Popen[bytes]) -> None:
+        """Suspend a worker and its pool."""
+        os.killpg(worker.pid, signal.SIGSTOP)
+
+    def freeze(self, worker: subprocess.Popen[bytes], is_there: Callable[[], object]) -> None:
+        """Suspend a worker and its pool at a moment when something is true."""
+        self.stop(worker)
+        while not is_there():
+            os.killpg(worker.pid, signal.SIGCONT)
+            time.sleep(0.01)
+            self.stop(worker)
+
+    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+        """Kill a worker and its pool, as a power failure would."""
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait(10)
+
+    def end(self) -> None:
+        for worker in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                self.kill(worker)
+
+
+def service() -> Any:
+    """Return the service's Celery application, which reads its broker from the environment."""
+    import clips
+
+    return clips.app
+
+
+def waiting() -> Any:
+    """Return the registered task."""
+    import clips
+
+    return clips.wait_for_task
+
+
+def messages(broker: Broker) -> list[dict[str, Any]]:
+    """Return the messages that workers hold, and those in the queue."""
+    both: Any = broker.redis.pipeline()
+    held, queued = both.hgetall("unacked").lrange("celery", 0, -1).execute()
+    return [*(json.loads(text)[0] for text in held.values()), *map(json.loads, queued)]
+
+
+def state_of(message: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the state of a wait in its message."""
+    from base64 import b64decode
+
+    _args, keywords, _embed = json.loads(b64decode(message["body"]))
+    found: dict[str, Any] | None = keywords.get("state")
+    return found

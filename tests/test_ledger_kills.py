@@ -1,0 +1,138 @@
+"""Waits whose workers, or whose broker, are killed at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from brokers import Broker, Workers, messages, waiting
+from duomi import Task, TaskFailedError
+from duomi.simulator import Script, Simulator
+from harness import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytest_plugins = ["broker_fixtures"]
+
+WAITS = 400
+GOOD = [f"good-{number}" for number in range(380)]
+BAD = [f"bad-{number}" for number in range(20)]
+POLLS = len(GOOD) * 7 + len(BAD) * 3
+TASKS = dict.fromkeys(GOOD, Script(running=(10, 30, 50, 70, 90))) | dict.fromkeys(
+    BAD, Script(running=(10,), outcome="error", message="no")
+)
+
+
+def send_all() -> dict[str, Any]:
+    """Send 400 waits, and return their results by the ids of their video tasks."""
+    import clips
+
+    return {
+        task_id: waiting().apply_async((task_id,), link_error=clips.tell_owner.s(task_id=task_id)) for task_id in TASKS
+    }
+
+
+def ended(broker: Broker) -> Counter[str]:
+    """Return how often each wait ended, by the id of its Celery task."""
+    return Counter(map(str, broker.redis.lrange("ended", 0, -1)))
+
+
+def check_results(results: dict[str, Any]) -> None:
+    """Check that each wait ended as its task did."""
+    for task_id, result in results.items():
+        if task_id in BAD:
+            with pytest.raises(TaskFailedError, match=f"{task_id} failed: no"):
+                result.get(30)
+        else:
+            assert Task.from_payload(result.get(30)).id == task_id
+
+
+def kill_and_count(broker: Broker, simulator: Simulator, workers: Workers) -> None:
+    """Kill two of three workers twice at random moments, and check and print what came of it."""
+    results = send_all()
+
+    def polls() -> int:
+        return sum(map(simulator.polls, TASKS))
+
+    three = [workers.start("-c", "4") for _ in range(3)]
+    moments = sorted(random.sample(range(100, POLLS * 4 // 5), 4))
+    for number, moment in enumerate(moments):
+        until(partial(lambda moment: polls() >= moment, moment))
+        workers.kill(three[number % 2])
+        three[number % 2] = workers.start("-c", "4")
+    killed_at = time.monotonic()
+    with contextlib.suppress(AssertionError):  # the numbers say more
+        until(lambda: len(ended(broker)) == WAITS, 60)
+    took = time.monotonic() - killed_at
+    lost = WAITS - len(ended(broker))
+    twice = sum(times - 1 for times in ended(broker).values())
+    sent = sum(workers.log(number).count("is overdue: ") for number in range(7))
+    print(
+        f"killed at {moments} polls: {lost} lost, {twice} ended twice, {sent} sent again, "
+        f"{polls()} polls of {POLLS}, {took:.0f} s after the last kill"
+    )
+
+    assert lost == 0
+    check_results(results)
+    assert twice <= WAITS * 0.01
+    assert polls() <= POLLS * 1.05
+    assert took <= 40
+    assert set(broker.redis.lrange("failed", 0, -1)) == {f"{task_id} TaskFailedError" for task_id in BAD}
+
+
+def test_no_wait_is_lost_when_workers_are_killed(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of 400 waits ends within 40 s, although two of three workers are killed twice, at any moment."""
+    monkeypatch.setenv("CLIPS_VISIBILITY_TIMEOUT", "15")
+    monkeypatch.setenv("CLIPS_REVIVE_AFTER", "5")
+
+    kill_and_count(broker, simulated(TASKS), workers)
+
+
+def test_a_wait_that_a_dead_worker_took_but_did_not_note_is_sent_again(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis hands a message to a worker that is stopped; killed, it has lost it, and the wait ends all the same."""
+    monkeypatch.setenv("CLIPS_REVIVE_AFTER", "1")
+    ids = [f"task-{number}" for number in range(10)]
+    simulated(dict.fromkeys(ids, Script(pending=0, running=())))
+    idle = workers.start("-c", "1")
+    until(lambda: "ready." in workers.log())
+    workers.stop(idle)
+    results = [waiting().delay(task_id) for task_id in ids]
+    kept = len(messages(broker))
+    workers.kill(idle)
+    workers.start("-c", "1")
+    payloads = [result.get(60) for result in results]
+
+    assert kept == 9
+    assert {Task.from_payload(payload).id for payload in payloads} == set(ids)
+    assert set(ended(broker).values()) == {1}
+
+
+@pytest.mark.parametrize("workers_die", [False, True])
+def test_no_wait_is_lost_when_redis_is_killed(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch, *,
+    workers_die: bool,
+) -> None:  # fmt: skip
+    """If Redis is killed in the middle, and perhaps the workers, the waits continue when all are started again."""
+    monkeypatch.setenv("CLIPS_REVIVE_AFTER", "5")
+    simulator = simulated(TASKS)
+    results = send_all()
+    two = [workers.start("-c", "4") for _ in range(2)]
+    until(lambda: sum(map(simulator.polls, TASKS)) > POLLS // 3)
+    broker.kill()
+    for worker in two if workers_die else ():
+        workers.kill(worker)
+    broker.start()
+    for worker in two:
+        if worker.poll() is not None:
+            workers.start("-c", "4")
+
+    check_results(results)
