@@ -14,7 +14,11 @@ from redis import Redis
 
 BROKER = os.environ.get("CLIPS_BROKER", "memory://")
 REDIS = os.environ.get("CLIPS_REDIS", BROKER)
-POLLING = Polling(interval=0.3, timeout=float(os.environ.get("CLIPS_TIMEOUT", "60")), outage=10.0)
+POLLING = Polling(
+    interval=float(os.environ.get("CLIPS_INTERVAL", "0.3")),
+    timeout=float(os.environ.get("CLIPS_TIMEOUT", "60")),
+    outage=10.0,
+)
 REVIVE_AFTER = float(os.environ.get("CLIPS_REVIVE_AFTER", "10"))
 
 app = Celery("clips", broker=BROKER, backend="cache+memory://" if REDIS == "memory://" else REDIS)

@@ -111,8 +111,7 @@ class Ledger:
 
     def overdue(self, limit: int, producer: Any) -> list[Overdue]:
         """Return the waits that have been overdue longest."""
-        prefix = self._keys(producer.channel, "")[1]
-        found: list[list[Any]] = self._call(scripts.OVERDUE, "", limit, prefix, producer=producer) or []
+        found: list[list[Any]] = self._call(scripts.OVERDUE, "", limit, producer=producer) or []
         return [
             Overdue(_text(mark), _text(score), json.loads(message), int(turn), json.loads(kwargs or "{}"), bool(polled))
             for mark, score, message, turn, kwargs, polled in found

@@ -77,12 +77,12 @@ if tonumber(ARGV[2]) > 0 then redis.call('SET', over, 1, 'PX', ARGV[2]) end
 return 1
 """
 
-# ARGV: '', how many, the key of a wait without its mark
+# ARGV: '', how many; so `wait` is the beginning of the key of each wait
 OVERDUE: Final = f"""{_NOW}
 local found = {{}}
 local marks = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 for i = 1, #marks, 2 do
-  local stored = redis.call('HMGET', ARGV[3] .. marks[i], 'message', 'turn', 'kwargs', 'polled')
+  local stored = redis.call('HMGET', wait .. marks[i], 'message', 'turn', 'kwargs', 'polled')
   if stored[1] then
     found[#found + 1] = {{marks[i], marks[i + 1], stored[1], stored[2], stored[3], stored[4]}}
   else

@@ -11,7 +11,6 @@ from uuid import uuid4
 from celery.exceptions import Ignore, Reject
 from celery.signals import before_task_publish
 from celery.states import READY_STATES
-from celery.utils.iso8601 import parse_iso8601
 from kombu.serialization import dumps
 from kombu.utils.json import dumps as dump_json
 
@@ -96,7 +95,7 @@ def _enter(sender: str, body: Any, headers: dict[str, Any], properties: dict[str
     }
     seconds = 0.0
     if headers.get("eta"):
-        seconds = (parse_iso8601(headers["eta"]) - datetime.now(UTC)).total_seconds()
+        seconds = (datetime.fromisoformat(headers["eta"]) - datetime.now(UTC)).total_seconds()
     turn = headers.get("retries") or 0
     if sending.ledger.enter(mark, dump_json(message), turn, max(0.0, seconds), sending.producer):
         sending.entered = mark
