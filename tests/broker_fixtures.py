@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from brokers import KEY, Broker, Workers, service
+from brokers import KEY, Broker, Rabbit, Workers, service
 from duomi.simulator import Script, Simulator
 from werkzeug import Request, Response
 
@@ -50,3 +50,14 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
     running = Workers(tmp_path)
     yield running
     running.end()
+
+
+@pytest.fixture
+def rabbit(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rabbit]:
+    """Return a RabbitMQ for the messages; results and records stay in Redis."""
+    server = Rabbit(tmp_path_factory.mktemp("rabbit"))
+    monkeypatch.setenv("CLIPS_BROKER", server.url)
+    yield server
+    server.stop()

@@ -15,19 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from harness import until
+from kombu import Connection
+from kombu.exceptions import OperationalError
 from redis import Redis
 
 TESTS = Path(__file__).parent
 KEY = "sk-test-0123456789"
 
 
+def free_port() -> int:
+    """Return a port on loopback that nobody uses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 class Broker:
     """A Redis only for these tests."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self.redis = Redis(port=self.port, decode_responses=True)
@@ -51,6 +59,55 @@ class Broker:
         with contextlib.suppress(ConnectionError, OSError):
             return bool(self.redis.ping())
         return False
+
+
+class Rabbit:
+    """A RabbitMQ only for these tests, with a name and ports of its own, and its own data."""
+
+    PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+    def __init__(self, folder: Path) -> None:
+        self.port, names, nodes = free_port(), free_port(), free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        environment = os.environ | {
+            "HOME": str(folder),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(names),
+            "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+            "RABBITMQ_DIST_PORT": str(nodes),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_LOGS": str(folder / "rabbit.log"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_NODENAME": f"duomi-{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+        }
+        self._running: list[subprocess.Popen[bytes]] = []
+        # Erlang's register of names would otherwise stay as a daemon.
+        for program in (["epmd"], [str(self.PROGRAM)]):
+            with (folder / "out.log").open("ab") as log:
+                self._running.append(
+                    subprocess.Popen(program, env=environment, stdout=log, stderr=log, start_new_session=True)
+                )
+        try:
+            until(self._answers)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OperationalError), Connection(self.url, connect_timeout=2) as connection:
+            connection.ensure_connection(max_retries=1)
+            return True
+        return False
+
+    def stop(self) -> None:
+        for process in reversed(self._running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
 
 
 class Workers:
