@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from brokers import KEY, TESTS, Broker, Workers, messages, state_of, waiting
+from brokers import KEY, TESTS, Broker, Workers, free_port, messages, state_of, waiting
 from celery import Celery, chord
 from celery import Task as CeleryTask
 from duomi import (
@@ -556,9 +557,24 @@ def test_the_documented_service_saves_its_clips(broker: Broker, tmp_path: Path) 
         ends.callback(worker.wait)
         ends.callback(worker.terminate)
 
-        subprocess.run(
-            [*run[:1], "clips.py", "task-0", "task-1", "task-bad"], cwd=tmp_path, env=environment, check=True
-        )
+        web_port = free_port()
+        program = [sys.executable, "-m", "uvicorn", "web:app", "--port", str(web_port)]
+        web = subprocess.Popen(program, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+        ends.callback(web.wait)
+        ends.callback(web.terminate)
+        subprocess.run([*run[:1], "clips.py", "task-0", "task-bad"], cwd=tmp_path, env=environment, check=True)
+        page = ends.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{web_port}"))
+
+        def ask(method: str, path: str) -> dict[str, Any]:
+            with contextlib.suppress(httpx.ConnectError):
+                answer: dict[str, Any] = page.request(method, path).json()
+                return answer
+            return {}
+
+        until(lambda: ask("POST", "/clips/task-1"))
+        until(lambda: ask("GET", "/clips/task-1").get("label"))
+        until(lambda: ask("GET", "/clips/task-1").get("videos"))
+        until(lambda: "prompt was refused" in ask("GET", "/clips/task-bad").get("error", ""))
         until(lambda: "prompt was refused" in (tmp_path / "log").read_text())
         until(lambda: len(list((tmp_path / "clips").glob("*.mp4"))) == 2)
 

@@ -33,7 +33,11 @@ def tell_owner(request: object, error: Exception, traceback: object) -> None:
     print(f"no clip: {error}", file=sys.stderr)
 
 
+def send(task_id: str) -> None:
+    """Wait for a paid task. Its own id is the Celery task's, too, so a task that is sent twice has one result."""
+    wait_for_task.apply_async((task_id,), task_id=task_id, link=save_clip.s(), link_error=tell_owner.s())
+
+
 if __name__ == "__main__":
     for task_id in sys.argv[1:]:
-        # The task's own id is the Celery task's, too, so a task that is sent twice has one result.
-        wait_for_task.apply_async((task_id,), task_id=task_id, link=save_clip.s(), link_error=tell_owner.s())
+        send(task_id)
