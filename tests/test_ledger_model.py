@@ -89,7 +89,7 @@ class World:
         found = self.ledger.overdue(100, self.producer)
         for wait in found:
             if self.ledger.postpone(wait, "revivals", 0, self.producer):
-                self.send(wait.turn)
+                self.send(int(wait.turn))
         return bool(found)
 
     def work(self, turn: int) -> None:

@@ -35,9 +35,9 @@ class Overdue(NamedTuple):
 
     mark: str
     score: str
-    message: dict[str, Any]
-    turn: int
-    kwargs: dict[str, Any]
+    message: bytes
+    turn: bytes
+    kwargs: bytes
     was_polled: bool
 
 
@@ -106,14 +106,14 @@ class Ledger:
             self.end(mark)
 
     def forget(self, mark: str) -> None:
-        """Strike out a wait whose first message could not be sent."""
+        """Strike out a wait whose first message could not be sent, or cannot be read."""
         self._try(scripts.END, mark, 0)
 
     def overdue(self, limit: int, producer: Any) -> list[Overdue]:
         """Return the waits that have been overdue longest."""
         found: list[list[Any]] = self._call(scripts.OVERDUE, "", limit, producer=producer) or []
         return [
-            Overdue(_text(mark), _text(score), json.loads(message), int(turn), json.loads(kwargs or "{}"), bool(polled))
+            Overdue(_text(mark), _text(score), message, turn or b"0", kwargs or b"{}", bool(polled))
             for mark, score, message, turn, kwargs, polled in found
         ]
 

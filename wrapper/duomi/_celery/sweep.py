@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any, Final
 
 from celery import bootsteps
 from celery.states import READY_STATES
-from kombu.serialization import loads
+from kombu.exceptions import ContentDisallowed, SerializationError
+from kombu.serialization import loads, prepare_accept_content
 
 from duomi._celery.ledger import BrokerAwayError, Ledger, Overdue
 
@@ -15,6 +17,7 @@ _EVERY: Final = 5.0
 _AT_MOST: Final = 100
 _PATIENCE: Final = 10
 _DOUBLINGS: Final = 6
+_UNREADABLE: Final = (AttributeError, ContentDisallowed, LookupError, SerializationError, TypeError, ValueError)
 
 log: Final = logging.getLogger("duomi")
 
@@ -45,7 +48,11 @@ def sweep(ledger: Ledger) -> int:
     try:
         with ledger.app.producer_or_acquire() as producer:
             for wait in ledger.overdue(_AT_MOST, producer):
-                sent += _revive(ledger, wait, producer)
+                try:
+                    sent += _revive(ledger, wait, producer)
+                except _UNREADABLE as error:
+                    log.warning("an entry of the ledger of waits cannot be read, and is struck out: %r", error)
+                    ledger.forget(wait.mark)
     except BrokerAwayError:
         log.debug("no sweep: the broker is away")
     except Exception:
@@ -55,27 +62,28 @@ def sweep(ledger: Ledger) -> int:
 
 def _revive(ledger: Ledger, wait: Overdue, producer: Any) -> bool:
     """Send a wait again, unless it has ended or may still be in its queue."""
-    message = wait.message
+    message, turn = json.loads(wait.message), int(wait.turn)
     channel: Any = producer.channel
     queues = channel._lookup(message["exchange"], message["routing_key"])
     if any(channel._size(queue) for queue in queues):
         times = ledger.postpone(wait, "backlog", 0, producer)
-        if times <= _PATIENCE:
+        if not times or times % _PATIENCE:
             return False
-        wait = wait._replace(score="")
+    elif not ledger.postpone(wait, "revivals", _DOUBLINGS, producer):
+        return False
     if wait.was_polled and _has_ended(ledger, message["headers"]["id"]):
         ledger.end(wait.mark)
         return False
-    if wait.score and not ledger.postpone(wait, "revivals", _DOUBLINGS, producer):
-        return False
     body = bytes.fromhex(message["body"]) if message["is_hex"] else message["body"]
-    args, kwargs, embed = loads(body, message["content_type"], message["encoding"], accept={message["content_type"]})
-    headers = message["headers"] | {"retries": wait.turn, "eta": None}
-    if wait.turn:
+    # As if it came from the broker: a service that reads JSON only unpickles nothing from here either.
+    accept = prepare_accept_content(ledger.app.conf.accept_content)
+    args, kwargs, embed = loads(body, message["content_type"], message["encoding"], accept=accept)
+    headers = message["headers"] | {"retries": turn, "eta": None}
+    if turn:
         headers["expires"] = None
     log.warning("wait %s is overdue: its message was lost, or its worker; sent again", headers["id"])
     producer.publish(
-        (args, {**kwargs, **wait.kwargs}, embed),
+        (args, {**kwargs, **json.loads(wait.kwargs)}, embed),
         exchange=message["exchange"],
         routing_key=message["routing_key"],
         serializer=message["serializer"],
