@@ -13,7 +13,7 @@ app = Celery("clips", broker=REDIS, backend=REDIS)
 app.conf.broker_connection_retry_on_startup = True
 # A worker leaves in the broker what it cannot poll soon, so that others can.
 app.conf.worker_eta_task_limit = 100
-# Redis gives a dead worker's messages to another one after this many seconds, and checks for them every 10 s.
+# Redis gives a dead worker's callbacks to another one after this many seconds, and checks for them every 10 s.
 app.conf.broker_transport_options = {"visibility_timeout": 300, "unacked_restore_throttle": 1}
 
 wait_for_task = register(app)
