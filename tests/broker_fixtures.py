@@ -13,7 +13,8 @@ from duomi.simulator import Script, Simulator
 from werkzeug import Request, Response
 
 
-@pytest.fixture(scope="module")
+# A result that is collected late, in another test, still asks its Redis.
+@pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("redis"))
     yield broker

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from celery import Celery
@@ -137,14 +135,12 @@ class Ledger:
         Raises:
             BrokerAwayError: Redis cannot be reached.
         """
-        with self._lend(producer) as lent:
+        with self.app.producer_or_acquire(producer) as lent:
             try:
-                channel = lent.channel
+                channel: Any = lent.channel
                 keys = self._keys(channel, mark)
                 reply = channel.client.execute_command("EVAL", script, len(keys), *keys, mark, *values)
             except lent.connection.channel_errors as error:
-                if not isinstance(error, getattr(lent.channel, "ResponseError", ())):
-                    raise BrokerAwayError(repr(error)) from error
                 if not self._has_warned:
                     self._has_warned = True
                     log.warning("Redis keeps no ledger of waits, so a killed worker may lose one: %s", error)
@@ -152,21 +148,6 @@ class Ledger:
             except (OperationalError, OSError, *lent.connection.connection_errors) as error:
                 raise BrokerAwayError(repr(error)) from error
         return _text(reply) if isinstance(reply, bytes) else reply
-
-    @contextmanager
-    def _lend(self, producer: Any) -> Generator[Any]:
-        if producer is not None:
-            yield producer
-            return
-        try:
-            lending: Any = self.app.producer_or_acquire()
-            lent = lending.__enter__()
-        except (OperationalError, OSError) as error:
-            raise BrokerAwayError(repr(error)) from error
-        try:
-            yield lent
-        finally:
-            lending.__exit__(None, None, None)
 
     def _keys(self, channel: Any, mark: str) -> tuple[str, str, str]:
         # Kombu does not prefix the keys of a script.
