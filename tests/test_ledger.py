@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from brokers import Broker, Workers, waiting
 from celery import Celery, chord, states
 from celery.contrib.testing.worker import start_worker
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, TimeLimitExceeded
 from celery.worker import state as worker_state
 from duomi import ConfigurationError, Polling, Task
 from duomi._celery.ledger import MARK, BrokerAwayError, Ledger, read_mark
@@ -270,6 +271,44 @@ def test_a_wait_whose_result_is_there_is_struck_out(service: Service) -> None:
 
     assert sweep(service.ledger) == 0
     assert service.entries() == set()
+
+
+@pytest.mark.parametrize(
+    ("state", "callbacks", "sent_again"),
+    [
+        (states.SUCCESS, {"link": True, "link_error": True}, 0),
+        (states.FAILURE, {"link": True}, 0),
+        (states.FAILURE, {"link_error": True}, 1),
+        (states.SUCCESS, {"chord": True}, 1),
+        (states.REVOKED, {"chord": True}, 0),
+    ],
+)
+def test_a_wait_that_may_not_have_told_its_end_is_sent_again(
+    service: Service, state: str, callbacks: dict[str, bool], sent_again: int
+) -> None:
+    """A result that is stored before its callbacks are told ends no wait: they are rather told twice than never."""
+    callback = service.app.signature("save")
+    sent = service.task.apply_async(("one",), **dict.fromkeys(callbacks, callback))
+    service.ledger.claim(service.lose()["headers"][MARK], 0, {}, "holder")
+    service.app.backend.store_result(sent.id, {}, state)
+    service.overdue()
+
+    assert sweep(service.ledger) == sent_again
+    assert len(service.entries()) == sent_again
+
+
+def test_a_hard_time_limit_ends_a_wait(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait whose poll Celery kills has failed, and is not sent again."""
+    hold = threading.Event()
+    simulated({"one": Script()}, lambda _request: hold.wait(5) and None)
+    workers.start("-c", "1", "--time-limit", "1")
+    result = waiting().delay("one")
+
+    assert isinstance(result.get(60, propagate=False), TimeLimitExceeded)
+    until(lambda: not broker.redis.zcard("duomi.duomi.wait.due"))
+    hold.set()
 
 
 def test_a_result_backend_that_cannot_be_read_ends_no_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery, Task
 from celery.exceptions import Ignore, OperationalError, Reject
 from celery.local import Proxy
-from celery.signals import task_revoked, worker_process_shutdown, worker_shutdown
+from celery.signals import task_failure, task_revoked, worker_process_shutdown, worker_shutdown
 
 from duomi._celery.clients import ProcessLocalClient
 from duomi._celery.ledger import BrokerAwayError, Ledger
@@ -70,8 +70,8 @@ def register(
             with Redis as the broker: others lose none.
 
     Raises:
-        ConfigurationError: `app` is no Celery application, `client` is no factory, `polling` no `Polling`, `revive_after` no positive number,
-            or the name is registered already.
+        ConfigurationError: `app` is no Celery application, `client` no factory, `polling` no `Polling`, `revive_after` no
+            positive number, or the name is registered already.
     """
     if not isinstance(polling, Polling):
         raise ConfigurationError("polling must be a duomi.Polling")
@@ -93,7 +93,8 @@ def register(
 
     ledger = Ledger(app, name, float(revive_after))
     app.steps["consumer"].add(make_step(ledger))
-    task_revoked.connect(ledger.end_revoked, weak=False)
+    task_revoked.connect(ledger.end_revoked)
+    task_failure.connect(ledger.end_failed)
     base: Any = type("WaitForTask", (WaitTask, app.Task), {"abstract": True, "ledger": ledger})
 
     @app.task(

@@ -103,6 +103,12 @@ class Ledger:
         if not terminated or request.id in revoked:
             self.end(mark)
 
+    def end_failed(self, sender: Any, **_signal: object) -> None:
+        """Strike out a wait that has failed and told so, which a hard time limit does without `after_return`."""
+        mark = read_mark(sender.request.headers) if sender.name == self.name and sender.app is self.app else None
+        if mark is not None and self.is_used:
+            self.end(mark)
+
     def forget(self, mark: str) -> None:
         """Strike out a wait whose first message could not be sent, or cannot be read."""
         self._try(scripts.END, mark, 0)
