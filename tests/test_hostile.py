@@ -73,7 +73,7 @@ OWN = {"wait on_update", "as_completed on_update"}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaultServer]:
-    with FaultServer([answer(200, DONE)]) as server:
+    with FaultServer([answer(200, payload("succeeded"))]) as server:
         yield server
 
 

@@ -249,7 +249,7 @@ def test_a_pipe_shows_progress_on_stderr(tmp_path: Path, json_: list[str]) -> No
     assert [line.split(" ")[1] for line in done.stderr.splitlines()] == ["pending", "running"]
 
 
-@pytest.mark.parametrize("verbose", [[], ["-v"]])
+@pytest.mark.parametrize("verbose", [pytest.param([], marks=pytest.mark.slow), ["-v"]])
 def test_verbose_shows_retries(tmp_path: Path, verbose: list[str]) -> None:
     """`-v` shows what is tried again, on every command."""
     for command in ("get", "check", "wait", "download"):
