@@ -147,6 +147,7 @@ def test_chinese_pages_show_the_examples() -> None:
     assert sorted(name for name, _ in shown) == [
         "examples/celery/clips.py",
         "examples/celery/simulator.py",
+        "examples/celery/web.py",
         "examples/object_store.py",
         "examples/webhook.py",
     ]
