@@ -17,11 +17,12 @@ def main() -> int:
     signal.signal(signal.SIGINT, _leave)
     try:
         from contract.commands import run  # noqa: PLC0415  (a missing package or a Ctrl-C here is one line, too)
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # before and after the command a Ctrl-C is ignored
+        return run(sys.argv[1:])
     except ModuleNotFoundError as error:
         print(f"python on PATH lacks {error.name}; run `make setup`, then put .venv/bin first on PATH", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # before and after the command a Ctrl-C is ignored
-    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

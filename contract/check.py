@@ -1,102 +1,450 @@
-"""Compare the contract with the generated package."""
+"""Prove that a generated package does what its contract says: types, enums, models, calls."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import itertools
 import json
-import re
-from collections.abc import Iterator
+import sys
+import types
+import typing
+import warnings
+from collections.abc import Collection, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
-from contract.calls import FUNCTIONS, load, same
-from contract.document import ContractError, operations, resolve
-from contract.facts import Difference, Facts, compare, of_document, parameters, simplify, type_of
-from contract.package import expected_client_options, of_package
+import attrs
+import httpx
 
-# The aspects of a contract that a package can show.
-_SHOWN = {"is", "server", "required", "type", "nullable", "enum", "const", "labels", "extras"}
-_HIDDEN = re.compile(r"^\S+ \S+ (request\b|response \S+ header )|<\d+>")
-_TYPED_FORMATS = {"date-time", "date", "uuid", "binary"}
+from contract.dialect import BYTES, label_table, media_kind
+from contract.document import ContractError, escape, operations, place, resolve
+from contract.facts import parameters
+from contract.names import Plan, unnamed_path
+from contract.values import (
+    example,
+    examples,
+    fields_of,
+    holds_bytes,
+    kind_of_member,
+    kinds_of,
+    members,
+    normal,
+    plain,
+    pythonic,
+    variants,
+)
+
+BASE = "https://contract.invalid"
+_TRICKY = "a/b?c#d &=%2F é;:@+,"
+_COUNT = itertools.count()
 
 
-def check(document: dict[str, Any], folder: Path) -> Iterator[str]:
-    """Yield a line for each difference between a named contract and the package in a folder."""
-    expected = _expected(document)
-    package = load(folder)
+def check(made: Plan, folder: Path) -> tuple[list[str], list[str]]:
+    """Return a line for each difference between a contract and the package in a folder, and what there is to note."""
+    proof = _Proof(made, load(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        proof.run()
+    return list(dict.fromkeys(proof.lines)), list(dict.fromkeys(proof.notes))
+
+
+def load(folder: Path) -> types.ModuleType:
+    """Import the package in a folder under a name of its own, so that no other is taken for it."""
+    file = folder / "duomi_api" / "__init__.py"
+    if not file.is_file():
+        raise ContractError(f"{folder} holds no duomi_api")
+    name = f"duomi_api_{next(_COUNT)}"
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(file.parent)])
+    if spec is None or spec.loader is None:
+        raise ContractError(f"{folder}/duomi_api cannot be imported")
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[name] = package
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        found = of_package(document, package)
+        spec.loader.exec_module(package)
+        for part in ("models", "client", "types", "contract"):
+            importlib.import_module(f"{name}.{part}")
     except Exception as error:  # a package under test may raise any error
-        raise ContractError(f"{folder}/duomi_api does not do as generated code does: {error!r}") from error
-    for difference in compare(expected, found):
-        yield line(difference)
+        raise ContractError(f"{folder}/duomi_api cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.dont_write_bytecode = before
+    return package
 
 
-def _expected(document: dict[str, Any]) -> Facts:
-    """Return the facts that the package must show: those of the contract and those that it implies."""
-    facts = of_document(document)
-    values = dict(facts.values)
-    facts.values = {key: value for key, value in values.items() if key[1] in _SHOWN and not _HIDDEN.search(key[0])}
-    facts.values.pop(("contract", "is"), None)
-    for (name, aspect), value in list(facts.values.items()):
-        if aspect == "type" and values.get((name, "format")) in _TYPED_FORMATS:
-            facts.values[name, aspect] = f"{value} {values[name, 'format']}"
-        if aspect == "enum" and value is not None:
-            facts.values[name, "names"], facts.values[name, "open"] = [], facts.values[name, "type"] == "string"
-        if aspect == "extras" and value is None:
-            del facts.values[name, aspect]
-        if aspect == "extras" and value is not None:
-            facts.values[name, "round trip"] = "equal"
-        if aspect == "type" and value in {"oneOf", "anyOf"}:
-            variants = (kind for (place, a), kind in values.items() if a == "type" and _is_variant(place, name))
-            facts.values[name, aspect] = "|".join(sorted(set(variants)))
-        if aspect == "is" and value == "field":
-            wire = name.rpartition(".")[2]
-            facts.values[name, "decoded"] = True
-            if values.get((name, "const")) is None:
-                facts.values[name, "reads"], facts.values[name, "writes"] = [same(wire)], [wire]
-        if aspect == "is" and value == "body":
-            facts.values[name, "decodes"] = "well"
-    facts.add("server", "", "/servers", "document", written=True)
-    if document.get("servers"):
-        facts.values["server", "server"] = facts.values["server", "server"][:1]
-    facts.add("client", "", "", "document", **{"is": "client"}, options=expected_client_options())
-    for path, method, operation in operations(document):
-        name = f"{method.upper()} {path}"
-        facts.add(name, "", "", "operation", sync_async_mismatches=[], undocumented=[], own_ways=[], body="as given")
-        facts.add(name, "", "", "operation", functions=_functions(document, operation))
-        for parameter, _ in parameters(document, path, operation, ""):
-            place = f"{name} {parameter['in']} parameter {parameter['name']}"
-            part = {"header": "headers", "cookie": "headers"}.get(parameter["in"], parameter["in"])
-            facts.values[place, "sent"] = [f"changes {part}"]
-    return facts
+@attrs.define
+class _Server:
+    """Answers each request with the given values, and keeps it."""
+
+    status: int = 200
+    content: bytes = b""
+    media: str = "application/json"
+    requests: list[httpx.Request] = attrs.field(factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        self.requests.append(request)
+        return httpx.Response(self.status, content=self.content, headers={"content-type": self.media})
 
 
-def _is_variant(place: str, name: str) -> bool:
-    return re.fullmatch(re.escape(name) + r"<\d+>", place) is not None
+@attrs.frozen
+class _Proof:
+    made: Plan
+    package: types.ModuleType
+    lines: list[str] = attrs.field(factory=list)
+    notes: list[str] = attrs.field(factory=list)
+    proven: set[Any] = attrs.field(factory=set)
+    fields: dict[str, dict[str, str]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "fields", self.made.fields())
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return self.made.document
+
+    def run(self) -> None:
+        """Prove every operation, and the models that it uses."""
+        modules = self.made.modules()
+        for path, method, operation in operations(self.document):
+            pointer = place(path, method)
+            name, endpoint = modules[method, unnamed_path(path)]
+            try:
+                module = importlib.import_module(f"{self.package.__name__}.api.{name}")
+                self.operation(path, operation, pointer, module, endpoint)
+            except Exception as error:  # the check cannot tell, and says so
+                self.unproven(pointer, error)
+
+    def differ(self, pointer: str, text: str) -> None:
+        self.lines.append(f"{pointer}: {text}")
+
+    def unproven(self, pointer: str, error: Exception) -> None:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.notes.append(f"NOTE   not proven: {pointer}: the check itself failed: {said[:200]}")
+
+    def operation(self, path: str, operation: dict[str, Any], pointer: str, module: Any, endpoint: Any) -> None:
+        hints = typing.get_type_hints(module.sync_detailed)
+        given: dict[str, Any] = {}
+        sent: list[tuple[dict[str, Any], str, Any]] = []
+        signature = inspect.signature(module.sync_detailed).parameters
+        for parameter, where in parameters(self.document, path, operation, pointer):
+            place_of = {(str(spot), p.name.get_untrusted_value()): p for spot, p in endpoint.iter_all_parameters()}
+            made = place_of.get((parameter["in"], parameter["name"]))
+            if made is None or str(made.python_name) not in signature:
+                self.differ(where, f"the {parameter['in']} parameter {parameter['name']} is missing in the package")
+                continue
+            python, schema = str(made.python_name), parameter.get("schema", {})
+            needed = signature[python].default is inspect.Parameter.empty
+            if needed != (bool(parameter.get("required")) and made.default is None):
+                self.differ(where, f"required: the contract says {not needed}, the package {needed}")
+            self.type(schema, hints[python], f"{where}/schema")
+            value = example(self.document, schema, f"/{parameter['name']}")
+            if parameter["in"] == "path" and kinds_of(self.document, schema) == {"string"}:
+                value = _TRICKY
+            given[python] = pythonic(value, hints[python])
+            sent.append((parameter, python, value))
+        body = self.body(operation, pointer, hints, given)
+        request = self.call(module, given, pointer)
+        if request is None:
+            given = {name: value for name, value in given.items() if signature[name].default is inspect.Parameter.empty}
+        else:
+            self.request(path, sent, request, body, pointer)
+        for status, holder in operation.get("responses", {}).items():
+            answer, where = resolve(self.document, holder, f"{pointer}/responses/{escape(status)}")
+            try:
+                self.response(status, answer, where, module, given, operation["responses"])
+            except Exception as error:  # the check cannot tell, and says so
+                self.unproven(where, error)
+
+    def body(
+        self, operation: dict[str, Any], pointer: str, hints: Any, given: dict[str, Any]
+    ) -> tuple[str, Any] | None:
+        """Add a body to the arguments, and return its media type and value."""
+        if "requestBody" not in operation:
+            return None
+        holder, where = resolve(self.document, operation["requestBody"], f"{pointer}/requestBody")
+        for media, content in (holder.get("content") or {}).items():
+            if "body" not in hints:
+                self.differ(where, "the request body is not taken by the package")
+                return None
+            at = f"{where}/content/{escape(media)}"
+            schema = content.get("schema", {})
+            single = len(holder["content"]) == 1
+            if single:
+                self.type(schema, hints["body"], f"{at}/schema")
+            value = example(self.document, schema, "/body")
+            given["body"] = pythonic(value, hints["body"])
+            for shown, end in examples(content):
+                self.decoded(lambda shown=shown: pythonic(shown, hints["body"]), f"{at}/{end}")
+            return (media, value) if single else None
+        return None
+
+    def decoded(self, action: Any, pointer: str) -> None:
+        """Decode an example of the page; real pages contradict themselves."""
+        try:
+            action()
+        except Exception as error:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+            self.notes.append(f"REVIEW {pointer}: the page's own example does not fit: {said}")
+
+    def call(self, module: Any, given: dict[str, Any], pointer: str) -> httpx.Request | None:
+        """Return the one request that both kinds of function send."""
+        requests: list[list[tuple[Any, ...]]] = []
+        first: httpx.Request | None = None
+        for kind in ("sync_detailed", "asyncio_detailed"):
+            server = _Server(599)
+            _rewind(given)
+            try:
+                self.outcome(module, kind, server, given)
+            except Exception as error:
+                # Python knows no status 599, but only the request matters here.
+                if not server.requests:
+                    self.notes.append(f"NOTE   not proven: {pointer}: {kind} cannot send it: {error}"[:300])
+                    continue
+            requests.append([(r.method, str(r.url), sorted(r.headers.items()), r.content) for r in server.requests])
+            first = server.requests[0] if server.requests else first
+        boundaries = [[tuple(str(part).split("boundary=")[0] for part in r[:2]) for r in seen] for seen in requests]
+        if any(seen != boundaries[0] or len(seen) != 1 for seen in boundaries):
+            self.differ(pointer, f"asyncio sends something else than sync: {boundaries}"[:300])
+        return first
+
+    def outcome(self, module: Any, function: str, server: _Server, given: dict[str, Any]) -> Any:
+        client = self.package.client.Client(base_url=BASE)
+        transport = httpx.MockTransport(server)
+        if function.startswith("sync"):
+            client.set_httpx_client(httpx.Client(base_url=BASE, transport=transport))
+            return getattr(module, function)(client=client, **given)
+        client.set_async_httpx_client(httpx.AsyncClient(base_url=BASE, transport=transport))
+        return asyncio.run(getattr(module, function)(client=client, **given))
+
+    def request(
+        self, path: str, sent: list[Any], request: httpx.Request, body: tuple[str, Any] | None, pointer: str
+    ) -> None:
+        expected, _, query = path.partition("?")
+        for parameter, _, value in sent:
+            name, text = parameter["name"], _text(value)
+            where = f"{pointer}: the {parameter['in']} parameter {name}"
+            if parameter["in"] == "path":
+                expected = expected.replace(f"{{{name}}}", quote(text, safe=""))
+            elif isinstance(value, list | dict) or value is None:
+                continue
+            elif parameter["in"] == "query" and request.url.params.get_list(name) != [text]:
+                self.lines.append(f"{where} is sent as {request.url.params.get_list(name)}, not {text!r}")
+            elif parameter["in"] == "cookie" and f"{name}={text}" not in request.headers.get("cookie", ""):
+                self.lines.append(f"{where} is not sent")
+            elif parameter["in"] != "header" or (body and name.lower() == "content-type"):
+                continue
+            elif request.headers.get(name) != text:
+                self.lines.append(f"{where} is sent as {request.headers.get(name)!r}, not {text!r}")
+        got = request.url.raw_path.decode().partition("?")
+        if "://" not in expected and _quoted(got[0]) != _quoted(
+            expected if expected.startswith("/") else f"/{expected}"
+        ):
+            self.differ(pointer, f"the path is {got[0]!r}, not {expected!r}")
+        if query and not any(p["in"] == "query" for p, _, _ in sent) and unquote(got[2]) != unquote(query):
+            self.differ(pointer, f"the query is {got[2]!r}, not {query!r}")
+        if body is not None:
+            self.sent_body(body, request, pointer)
+
+    def sent_body(self, body: tuple[str, Any], request: httpx.Request, pointer: str) -> None:
+        media, value = body
+        kind = media_kind(media, self.made.config.content_type_overrides)
+        if not request.headers.get("content-type", "").startswith(media.partition(";")[0]):
+            self.differ(f"{pointer}/requestBody", f"is sent as {request.headers.get('content-type')}, not {media}")
+        if kind.endswith("json"):
+            if json.loads(request.content) != value:
+                self.differ(f"{pointer}/requestBody", f"is sent as {request.content[:200]!r}")
+        elif kind == BYTES:
+            if request.content != value:
+                self.differ(f"{pointer}/requestBody", "other bytes are sent")
+        elif isinstance(value, dict):
+            text = unquote(request.content.decode("utf-8", "replace").replace("+", " "))
+            for name in [name for name, part in value.items() if part not in ([], None) and name not in text]:
+                self.differ(f"{pointer}/requestBody", f"the field {name} is not sent")
+
+    def response(
+        self,
+        status: str,
+        answer: dict[str, Any],
+        where: str,
+        module: Any,
+        given: dict[str, Any],
+        others: Collection[str],
+    ) -> None:
+        found: dict[str, Any] = answer.get("content") or {"": {}}
+        media, content = next(iter(found.items()))
+        if "schema" not in content:
+            return
+        code = next((code for code in HTTPStatus if _answers(code, others) == status), None)
+        if code is None:
+            self.notes.append(f"NOTE   not proven: {where}: Python knows no other status of {status}")
+            return
+        kind = media_kind(media, self.made.config.content_type_overrides)
+        at = f"{where}/content/{escape(media)}"
+        self.returned(content["schema"], module, f"{at}/schema", single=len(others) == 1)
+        value = example(self.document, content["schema"], "/body")
+        raw = (
+            value
+            if isinstance(value, bytes)
+            else value.encode()
+            if kind.startswith("text/")
+            else httpx.Response(200, json=value).content
+        )
+        results = []
+        for function in ("sync_detailed", "asyncio_detailed", "sync", "asyncio"):
+            if hasattr(module, function) and not (
+                function.startswith("asyncio") and hasattr(given.get("body"), "payload")
+            ):
+                _rewind(given)
+                result = self.outcome(module, function, _Server(code, raw, media), given)
+                results.append(result.parsed if function.endswith("_detailed") else result)
+        parsed = results[0]
+        if kinds_of(self.document, content["schema"]) == {"any"}:
+            return
+        if any(plain(result) != value for result in results):
+            self.differ(
+                f"{at}/schema",
+                f"{json.dumps(value, ensure_ascii=False, default=str)[:150]} is decoded as {plain(parsed)!r}"[:400],
+            )
+            return
+        for shown, end in examples(content) if kind.endswith("json") else ():
+            shown_raw = json.dumps(shown).encode()
+            self.decoded(
+                lambda raw=shown_raw: self.outcome(module, "sync_detailed", _Server(code, raw, media), given),
+                f"{at}/{end}",
+            )
+
+    def returned(self, schema: Any, module: Any, pointer: str, *, single: bool) -> None:
+        """Compare what a function returns with one of the answers, and prove the models in it."""
+        hint = typing.get_type_hints(module._parse_response)["return"]
+        expected = kinds_of(self.document, schema) - {"null"}
+        found = {kind_of_member(member) for member in members(hint)} - {"null"}
+        if expected != found if single else not expected <= found:
+            self.differ(pointer, f"type: the contract says {_said(expected)}, the package {_said(found)}")
+            return
+        classes = [member for member in members(hint) if kind_of_member(member) == "object"]
+        self.models(schema, classes, pointer)
+        lists = [member for member in members(hint) if kind_of_member(member) == "array"]
+        items = normal(self.document, schema).get("items")
+        if expected == {"array"} and len(lists) == 1 and items:
+            self.type(items, typing.get_args(lists[0])[0], f"{pointer}/items")
+
+    def type(self, schema: Any, hint: Any, pointer: str) -> None:
+        """Compare the annotation of a value with its schema, and prove the models in it."""
+        expected, found = kinds_of(self.document, schema), {kind_of_member(member) for member in members(hint)}
+        if expected != found:
+            self.differ(pointer, f"type: the contract says {_said(expected)}, the package {_said(found)}")
+            return
+        real = normal(self.document, schema)
+        for member in members(hint):
+            match kind_of_member(member):
+                case "array" if not variants(real):
+                    items = real.get("items") or next(iter(real.get("prefixItems") or [{}]))
+                    if not (real.get("items") and real.get("prefixItems")):
+                        self.type(items, typing.get_args(member)[0], f"{pointer}/items")
+                case "enum":
+                    self.enum(real, member, pointer)
+                case _:
+                    pass
+        self.models(schema, [member for member in members(hint) if kind_of_member(member) == "object"], pointer)
+
+    def enum(self, schema: dict[str, Any], member: Any, pointer: str) -> None:
+        values = [value for value in schema.get("enum") or [] if value is not None]
+        if not values:
+            return
+        found = [item.value for item in member]
+        if sorted(found, key=repr) != sorted(values, key=repr):
+            self.differ(f"{pointer}/enum", f"the contract lists {values}, the package {found}"[:400])
+            return
+        labels = label_table(schema.get("x-apifox-enum"))
+        for value in [value for value in values if labels and str(value) not in labels]:
+            self.notes.append(f"NOTE   {pointer}: {value!r} has no label; it is shown as it is")
+        for value, label in labels.items():
+            shown = {str(item.value): getattr(item, "label", None) for item in member}
+            if value not in shown:
+                self.notes.append(f"NOTE   {pointer}/x-apifox-enum: names {value!r}, which enum lacks")
+            elif shown[value] != label:
+                self.differ(
+                    f"{pointer}/x-apifox-enum", f"labels: {value!r} is {label!r}, in the package {shown[value]!r}"
+                )
+
+    def models(self, schema: Any, classes: list[Any], pointer: str) -> None:
+        """Prove each model of a schema once, one of several by its fields."""
+        for each, at in self.objects(schema, pointer):
+            names = set(fields_of(self.document, each)[0])
+            cls = classes[0] if len(classes) == 1 else None
+            cls = next((c for c in classes if set(self.fields.get(c.__name__, {})) == names), cls)
+            if cls is None or (len(classes) == 1 and len(list(self.objects(schema, pointer))) > 1):
+                if classes and cls is None:
+                    self.notes.append(f"NOTE   not proven: {at}: which of several models it is")
+                continue
+            key = (cls, json.dumps(each, sort_keys=True, default=str))
+            if key not in self.proven:
+                self.proven.add(key)
+                try:
+                    self.model(each, cls, at)
+                except Exception as error:  # the check cannot tell, and says so
+                    self.unproven(at, error)
+
+    def objects(self, schema: Any, pointer: str, depth: int = 0) -> Iterator[tuple[dict[str, Any], str]]:
+        _, pointer = resolve(self.document, schema, pointer)
+        real = normal(self.document, schema)
+        inner = variants(real)
+        if not inner and kinds_of(self.document, real) == {"object"}:
+            yield real, pointer
+        for each in inner if depth < 6 else ():
+            yield from self.objects(each, pointer, depth + 1)
+
+    def model(self, schema: dict[str, Any], cls: Any, pointer: str) -> None:
+        """Prove the fields of a model, and one value read and written."""
+        fields, required = fields_of(self.document, schema)
+        names, attributes = self.fields[cls.__name__], attrs.fields_dict(cls)
+        hints = typing.get_type_hints(cls, localns=vars(self.package.models))
+        for name, child in fields.items():
+            at = f"{pointer}/properties/{escape(name)}"
+            if name not in names or names[name] not in attributes:
+                self.differ(at, f"the field is missing in {cls.__name__}")
+                continue
+            needed = attributes[names[name]].default is attrs.NOTHING
+            if needed and name not in required:
+                self.differ(at, "required: the contract says False, the package True")
+            elif (
+                not needed
+                and name in required
+                and normal(self.document, child).get("default") is None
+                and kinds_of(self.document, child) != {"null"}
+            ):
+                self.differ(at, "required: the contract says True, the package False")
+            self.type(child, hints[names[name]], at)
+        full = example(self.document, schema, "")
+        if not holds_bytes(full) and cls.from_dict(full).to_dict() != full:
+            self.differ(pointer, f"round trip: {full} becomes {cls.from_dict(full).to_dict()}"[:400])
 
 
-def _functions(document: dict[str, Any], operation: dict[str, Any]) -> list[str]:
-    """Return the functions that must exist: those that return a parsed response need one with a schema."""
-    answers = (resolve(document, answer, "")[0] for answer in operation.get("responses", {}).values())
-    media = (next(iter((answer.get("content") or {"": {}}).values())) for answer in answers)
-    parsed = any(type_of(simplify(document, kind.get("schema", {}), "")[0]) != "any" for kind in media)
-    return [name for name in FUNCTIONS if parsed or name.endswith("_detailed")]
+def _said(kinds: set[str]) -> str:
+    return "|".join(sorted(kinds))
 
 
-def line(difference: Difference) -> str:
-    """Say a difference in one line that begins with its JSON pointer."""
-    place, aspect = difference.place, difference.aspect
-    where = place.pointer or "/paths"
-    if aspect == "is" and difference.new is None:
-        return f"{where}: the {difference.old} is missing in the package"
-    if aspect == "is" and difference.old is None:
-        return f"{where}: the package has a {difference.new} that the contract lacks: {place.name.strip()}"
-    old, new = _tell(difference.old, difference.new)
-    return f"{where}: {aspect}: the contract says {old}, the package {new}"
+def _answers(code: HTTPStatus, documented: Collection[str]) -> str:
+    """Return which of the documented answers a status has."""
+    return next((key for key in (str(code.value), f"{code.value // 100}XX") if key in documented), "default")
 
 
-def _tell(old: Any, new: Any) -> tuple[str, str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        old, new = {key: old.get(key) for key in keys}, {key: new.get(key) for key in keys}
-    return tuple(json.dumps(value, ensure_ascii=False, default=str)[:300] for value in (old, new))  # type: ignore[return-value]
+def _rewind(given: dict[str, Any]) -> None:
+    body = given.get("body")
+    payload = getattr(body, "payload", None)
+    if payload is not None:
+        payload.seek(0)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(path: str) -> str:
+    """Return a path with one spelling of each character, and what separates its parts."""
+    return "/".join(quote(unquote(part), safe="") for part in path.split("/"))

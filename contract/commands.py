@@ -1,32 +1,31 @@
 """The commands of the maintainer's tool."""
 
 import argparse
+import shutil
+import signal
 import sys
 from pathlib import Path
 
-from contract import generate as generation
-from contract.check import check
 from contract.diff import EXIT_CODES, changes, worst
-from contract.document import ContractError, read_valid
-from contract.facts import of_document
-from contract.generate import load_named
-from contract.overlay import unnamed
-from contract.pages import merge
+from contract.document import ContractError, Page, read
+from contract.facts import Facts, of_document
+from contract.interrupts import INTERRUPTS, interruptible
 from contract.report import print_report
-from contract.validate import missing_labels, validate
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def _generate(arguments: argparse.Namespace) -> int:
+    from contract import generate as generation  # noqa: PLC0415  (`contract diff` needs no generator)
+    from contract.names import plan  # noqa: PLC0415
+
     generation.check_tools(ROOT)
     package = ROOT / "generated" / generation.PACKAGE
     with generation.scratch_folder(ROOT) as scratch:
-        new = scratch / generation.PACKAGE
         if arguments.pages:
-            _import(arguments, scratch, new, package)
-            return 0
-        generation.generate(ROOT, ROOT / "openapi.yaml", new)
+            return _import(arguments, scratch, package)
+        new = scratch / generation.PACKAGE
+        generation.build(plan(ROOT, ROOT / "openapi.yaml"), ROOT, new)
         lines = generation.difference(package, new)
         if arguments.check:
             for line in lines:
@@ -37,33 +36,86 @@ def _generate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _import(arguments: argparse.Namespace, scratch: Path, new: Path, package: Path) -> None:
+def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
+    """Take pages: generate and prove in a scratch folder, report, and then move in."""
+    from contract import generate as generation  # noqa: PLC0415
+    from contract.check import check  # noqa: PLC0415
+    from contract.names import plan  # noqa: PLC0415
+    from contract.overlay import unnamed  # noqa: PLC0415
+    from contract.pages import merge  # noqa: PLC0415
+
     current = ROOT / "openapi.yaml"
-    imported = scratch / "openapi.yaml"
-    imported.write_text(merge(current, arguments.pages, only=arguments.only), encoding="utf-8", newline="\n")
-    document, _ = read_valid(imported)
-    validate(document, str(arguments.pages[0]) if len(arguments.pages) == 1 else "the merged pages")
-    names = [*missing_labels(document), *unnamed(load_named(ROOT, imported))]
-    before = of_document(read_valid(current)[0]) if current.exists() else of_document({})
-    generation.generate(ROOT, imported, new)
-    generation.verify(ROOT, imported, scratch)
-    print_report(changes(before, of_document(document)), more=names)
+    imported, new = scratch / "openapi.yaml", scratch / generation.PACKAGE
+    merged = merge(current, arguments.pages, only=arguments.only)
+    imported.write_text(merged.text, encoding="utf-8", newline="\n")
+    name = str(arguments.pages[0]) if len(arguments.pages) == 1 else "the pages together"
+    made = plan(ROOT, imported, name)
+    generation.build(made, ROOT, new)
+    lines, notes = check(made, scratch)
+    if lines:
+        raise ContractError("\n".join(f"contract check: {line}" for line in lines[:20]))
+    before = _facts(current) if current.exists() else of_document({})
+    found = changes(before, _facts(imported))
+    more = [*merged.lines, *made.notes, *notes, *unnamed(made.document)]
+    print_report(found, more=more, colours=sys.stdout.isatty())
+    sys.stdout.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    _keep_pages(merged.pages, scratch)
     generation.move_in(imported, current)
     generation.move_in(new, package)
+    return 0
+
+
+def _keep_pages(pages: list[Page], scratch: Path) -> None:
+    """Keep the pages of a contract that is made of several, word for word."""
+    folder = ROOT / "pages"
+    if not pages:
+        if folder.is_dir():
+            folder.replace(scratch / "pages-before")
+        return
+    kept = scratch / "pages"
+    if folder.is_dir():
+        shutil.copytree(folder, kept)
+    kept.mkdir(exist_ok=True)
+    for page in pages:
+        (kept / page.file).write_text(page.text, encoding="utf-8", newline="\n")
+    if folder.is_dir():
+        folder.replace(scratch / "pages-before")
+    kept.replace(folder)
+
+
+def _facts(path: Path) -> Facts:
+    """Return what a file says, its pages joined, in OpenAPI's own words."""
+    from contract.dialect import translate  # noqa: PLC0415
+    from contract.pages import join  # noqa: PLC0415
+
+    try:
+        return of_document(translate(join(read(path), []))[0])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ContractError(f"{path}: is not OpenAPI: {type(error).__name__}: {error}") from error
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    lines = list(check(load_named(ROOT, arguments.spec), arguments.generated))
-    # A comparison of bytes finds what no call shows.
-    lines = lines or list(generation.stale_files(ROOT, arguments.spec, arguments.generated / generation.PACKAGE))
-    for line in lines:
+    from contract import generate as generation  # noqa: PLC0415
+    from contract.check import check  # noqa: PLC0415
+    from contract.names import plan  # noqa: PLC0415
+
+    made = plan(ROOT, arguments.spec)
+    folder = arguments.generated / generation.PACKAGE
+    if not folder.is_dir():
+        raise ContractError(f"{arguments.generated} holds no {generation.PACKAGE}")
+    lines = list(generation.stale_files(made, ROOT, folder))
+    notes: list[str] = []
+    if not lines:
+        lines, notes = check(made, arguments.generated)
+    for line in [*lines, *(note for note in notes if "not proven" in note)]:
         print(line)
     return 1 if lines else 0
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    found = changes(of_document(read_valid(arguments.old)[0]), of_document(read_valid(arguments.new)[0]))
-    print_report(found, as_json=arguments.json)
+    found = changes(_facts(arguments.old), _facts(arguments.new))
+    print_report(found, as_json=arguments.json, colours=sys.stdout.isatty())
     return EXIT_CODES[worst(found)]
 
 
@@ -102,7 +154,7 @@ def run(argv: list[str]) -> int:
     if "pages" in arguments and ((arguments.only and not arguments.pages) or (arguments.check and arguments.pages)):
         generate.error("--only goes with --from, and --check goes alone")
     try:
-        with generation.interruptible():
+        with interruptible():
             return int(arguments.run(arguments))
     except (ContractError, OSError) as error:
         print(error, file=sys.stderr)

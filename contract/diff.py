@@ -33,16 +33,19 @@ class Change:
     def line(self) -> str:
         """Return the change as one line."""
         what = f" {self.what}" if self.what else ""
-        return (
-            f"{self.verdict:<6} {self.pointer or '/'}{what}: {_short(self.old)} -> {_short(self.new)}; {self.meaning}"
-        )
+        old, new = _around(_said(self.old), _said(self.new))
+        return f"{self.verdict:<6} {self.pointer or '/'}{what}: {old} -> {new}; {self.meaning}"
 
 
 def changes(old: Facts, new: Facts) -> list[Change]:
-    """Return the changes that matter to a caller or a maintainer, the worst first."""
-    judged = [_judge(difference, new) for difference in compare(_sorted(old), _sorted(new))]
+    """Return the changes that matter to a caller or a maintainer, the worst first, each pointer once."""
     rank = [BREAK, REVIEW, NOTE]
-    return sorted(judged, key=lambda change: rank.index(change.verdict))
+    judged = sorted(
+        (_judge(difference, new) for difference in compare(_sorted(old), _sorted(new))),
+        key=lambda change: rank.index(change.verdict),
+    )
+    # A component is changed once, however many operations use it.
+    return list({(change.pointer, change.what): change for change in reversed(judged)}.values())[::-1]
 
 
 def worst(found: Sequence[Change]) -> str:
@@ -89,10 +92,14 @@ def _verdict(difference: Difference, new: Facts) -> tuple[str, str]:
             return (NOTE, "null may be sent") if after else (BREAK, "calls that send null are refused")
         case "nullable":
             return (BREAK, "code that relies on it meets null") if after else (NOTE, "null does not come any more")
+        case "enum" if asked and after is not None and (before is None or set(_keys(before)) - set(_keys(after))):
+            return BREAK, "calls that send another value are refused"
         case "enum":
             return REVIEW, _enum_meaning(before, after)
         case "const":
-            return REVIEW, "the one value that may stand there is another"
+            return (BREAK if asked else REVIEW), "the one value that may stand there is another"
+        case "constraints" if asked:
+            return _limits(before or {}, after or {})
         case "labels":
             return REVIEW, "`.label` shows other words"
         case "operationId" if before is not None:
@@ -122,9 +129,40 @@ def _enum_meaning(old: Any, new: Any) -> str:
     return " and ".join(parts)
 
 
-def _short(value: Any) -> str:
+def _limits(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str]:
+    """Judge limits on what callers send: a new one may hold already, a tighter one refuses calls."""
+    changed = [key for key in new if new[key] != old.get(key) and key not in {"default", "readOnly", "writeOnly"}]
+    if any(key in old and _is_tighter(key, old[key], new[key]) for key in changed):
+        return BREAK, "calls that were allowed are refused"
+    if any(key not in old and new[key] is not False for key in changed):
+        return REVIEW, "there is a limit now on what is sent"
+    return NOTE, "nothing to do"
+
+
+def _is_tighter(key: str, old: Any, new: Any) -> bool:
+    if isinstance(old, int | float) and isinstance(new, int | float) and key not in {"multipleOf", "uniqueItems"}:
+        return new < old if key.lower().startswith(("max", "exclusivemax")) else new > old
+    return new is not False
+
+
+def _keys(values: Sequence[Any]) -> list[str]:
+    return [json.dumps(value, sort_keys=True) for value in values]
+
+
+def _said(value: Any) -> str:
     if value is None:
         return "nothing"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
-    return text if len(text) <= 120 else text[:117] + "..."
+    return " ".join(text.split())
+
+
+def _short(value: Any) -> str:
+    return _around(_said(value), "")[0]
+
+
+def _around(old: str, new: str) -> tuple[str, str]:
+    """Cut two long texts around the place where they begin to differ."""
+    at = next((n for n, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), min(len(old), len(new)))
+    start = max(0, at - 40) if max(len(old), len(new)) > 120 else 0
+    cut = [f"{'...' if start else ''}{text[start : start + 117]}" for text in (old, new)]
+    return tuple(f"{part}..." if len(text) > start + 117 else part for part, text in zip(cut, (old, new), strict=True))  # type: ignore[return-value]

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from contract.dialect import label_table
 from contract.document import escape, operations, resolve
-from contract.names import label_table
 
 CONSTRAINTS = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",

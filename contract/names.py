@@ -1,5 +1,8 @@
 """Ask the generator which classes and modules it makes of a contract, before it writes them."""
 
+from __future__ import annotations
+
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,19 +12,15 @@ import attrs
 from openapi_python_client.config import ClassOverride, Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError
-from openapi_python_client.parser.properties import EnumProperty
+from openapi_python_client.parser.openapi import Endpoint
+from openapi_python_client.parser.properties import EnumProperty, ModelProperty
 from openapi_python_client.strings import PythonIdentifier
 
-from contract.document import ContractError, operations
-
-
-@attrs.frozen
-class Names:
-    """The classes by module, the endpoint modules, and the vendor's labels by enum class."""
-
-    classes: dict[str, str]
-    endpoints: tuple[str, ...]
-    labels: dict[str, dict[str, str]]
+from contract import document as documents
+from contract.dialect import label_table, translate
+from contract.document import ContractError, read_contract
+from contract.overlay import left_out, named
+from contract.validate import fit, validate
 
 
 class _Overrides(dict[str, ClassOverride]):
@@ -36,6 +35,79 @@ class _Overrides(dict[str, ClassOverride]):
         return super().get(key, default)
 
 
+@attrs.frozen
+class Plan:
+    """What the generator will make: of which document, by which settings, with which labels, and what there is to say."""
+
+    document: dict[str, Any]
+    config: Config
+    data: GeneratorData
+    labels: dict[str, dict[str, str]]
+    notes: list[str]
+
+    def modules(self) -> dict[tuple[str, str], tuple[str, Endpoint]]:
+        """Return the module and the generator's description of each operation, by method and path without names."""
+        return {
+            (endpoint.method, unnamed_path(endpoint.path.get_untrusted_value())): (
+                f"{tag}.{PythonIdentifier(endpoint.name, self.config.field_prefix)}",
+                endpoint,
+            )
+            for tag, collection in self.data.endpoint_collections_by_tag.items()
+            for endpoint in collection.endpoints
+        }
+
+    def fields(self) -> dict[str, dict[str, str]]:
+        """Return the attribute of each field, by the class of the model and the field's name in JSON."""
+        return {str(model.class_info.name): _fields(model) for model in self.data.models}
+
+
+def unnamed_path(path: str) -> str:
+    """Return a path without the names of its parameters, which the generator changes."""
+    return re.sub(r"\{[^{}]*\}", "{}", path)
+
+
+def _fields(model: ModelProperty) -> dict[str, str]:
+    properties = [*(model.required_properties or []), *(model.optional_properties or [])]
+    return {prop.name.get_untrusted_value(): str(prop.python_name) for prop in properties}
+
+
+def settings(root: Path) -> Config:
+    """Read generator.yaml."""
+    try:
+        file = ConfigFile.load_from_path(root / "generator.yaml")
+    except Exception as error:  # a file that the generator cannot read may raise any error
+        raise ContractError(f"generator.yaml: {' '.join(str(error).split())[:300]}") from error
+    return Config.from_sources(file, MetaType.NONE, Path(), "utf-8", overwrite=True, output_path=None)
+
+
+def plan(root: Path, spec: Path, name: str = "openapi.yaml") -> Plan:
+    """Take a contract through dialect, overlay and validation.
+
+    Raises:
+        ContractError: the generator would not take it completely.
+    """
+    config = settings(root)
+    contract, notes = translate(read_contract(spec), config.content_type_overrides)
+    overlay = documents.parse((root / "overlay.yaml").read_text(encoding="utf-8"), "overlay.yaml")
+    changed = named(contract, overlay)
+    notes += left_out(contract, changed)
+    document, more = fit(changed, config)
+    overrides = _Overrides(config.class_overrides)
+    data: Any
+    with _labels_recorded() as labels:
+        try:
+            config.class_overrides = overrides
+            data = GeneratorData.from_dict(document, config=config)
+        except Exception as error:  # on invalid input the generator may raise any error
+            data = error
+    validate(document, data, config, name)
+    if isinstance(data, Exception | GeneratorError):
+        raise ContractError(f"{name}: the generator cannot read it: {data}")
+    if overrides.unused:
+        raise ContractError(f"generator.yaml: class_overrides: {min(overrides.unused)} matches no class")
+    return Plan(document, config, data, labels, [*notes, *more])
+
+
 @contextmanager
 def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
     """Collect the labels of each enum, because the generator drops `x-apifox-enum`."""
@@ -44,59 +116,15 @@ def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
 
     def build(*, data: Any, **arguments: Any) -> Any:
         table = label_table((data.model_extra or {}).get("x-apifox-enum"))
-        prop, schemas = original(data=data, **arguments)
+        prop, known = original(data=data, **arguments)
         if isinstance(prop, EnumProperty):
-            labels.setdefault(prop.class_info.name, {}).update(table)
-        return prop, schemas
+            values = {str(value) for value in data.enum or ()}
+            found = {value: label for value, label in table.items() if value in values}
+            labels.setdefault(str(prop.class_info.name), {}).update(found)
+        return prop, known
 
     EnumProperty.build = build  # type: ignore[method-assign]  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield labels
     finally:
         EnumProperty.build = original  # type: ignore[method-assign]
-
-
-def label_table(entries: Any) -> dict[str, str]:
-    """Read `x-apifox-enum` as a table from value to label, without empty labels."""
-    if not isinstance(entries, list):
-        return {}
-    named = ((e.get("value"), e.get("name")) for e in entries if isinstance(e, dict))
-    return {str(value): name.strip() for value, name in named if isinstance(name, str) and name.strip()}
-
-
-def names(document: dict[str, Any], config_path: Path) -> Names:
-    """Return the names, and reject a contract that the generator would not take completely."""
-    config = Config.from_sources(
-        ConfigFile.load_from_path(config_path), MetaType.NONE, Path(), "utf-8", overwrite=False, output_path=None
-    )
-    overrides = _Overrides(config.class_overrides)
-    config.class_overrides = overrides
-    with _labels_recorded() as labels:
-        try:
-            data = GeneratorData.from_dict(document, config=config)
-        except Exception as error:  # on invalid input the generator may raise any error
-            raise ContractError(f"openapi.yaml: {' '.join(str(error).split())[:300]}") from error
-    if isinstance(data, GeneratorError):
-        raise ContractError(f"openapi.yaml: {_line(data)}")
-    errors = [*data.errors, *(e for c in data.endpoint_collections_by_tag.values() for e in c.parse_errors)]
-    if errors:
-        raise ContractError(f"openapi.yaml: the generator would leave something out: {_line(errors[0])}")
-    if overrides.unused:
-        raise ContractError(f"generator.yaml: class_overrides: {min(overrides.unused)} matches no class")
-    endpoints = tuple(
-        f"{tag}/{PythonIdentifier(endpoint.name, config.field_prefix)}"
-        for tag, collection in data.endpoint_collections_by_tag.items()
-        for endpoint in collection.endpoints
-    )
-    wanted = sum(1 for _ in operations(document))
-    if wanted != len(set(endpoints)):
-        raise ContractError(f"openapi.yaml: {wanted} operations would become {len(set(endpoints))} modules")
-    infos = [item.class_info for item in (*data.models, *data.enums)]
-    classes = {str(info.module_name): str(info.name) for info in infos}
-    if len(classes) != len(infos):
-        raise ContractError("openapi.yaml: two models would share one module; name them in generator.yaml")
-    return Names(classes, endpoints, labels)
-
-
-def _line(error: GeneratorError) -> str:
-    return " ".join(f"{error.header} {error.detail or ''}".split())[:500]

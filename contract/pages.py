@@ -1,120 +1,119 @@
-"""Merge the vendor's pages into one contract."""
+"""Make one contract of the vendor's pages and the contract before."""
 
 from __future__ import annotations
 
-import io
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
+import attrs
+import yaml  # type: ignore[import-untyped]
 
-from contract.document import ContractError, escape, read_valid
+from contract.document import ContractError, Page, operations, read, read_contract
+from contract.join import Join
 
-Sources = dict[str, Path]
+_ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security")
 
 
-def merge(current: Path, pages: Sequence[Path], *, only: bool) -> str:
-    """Return the text of the current contract with the pages merged into it.
+@attrs.frozen
+class Merged:
+    """The text of a contract, the lines of the report about how it was made, and the pages it is made of if not of one."""
 
-    The paths of the pages are replaced and the others stay; with `only` no other path stays. A single page that is the
-    whole contract is taken unchanged.
+    text: str
+    lines: list[str]
+    pages: list[Page]
+
+
+class _Dumper(yaml.CSafeDumper):  # type: ignore[misc]
+    """Writes a value as often as it is used."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
+    """Merge pages into the current contract: their paths replace its own, and its others stay unless `only` is set.
+
+    A single page that is the whole contract is taken unchanged.
 
     Raises:
-        ContractError: a page cannot be read, is not valid, or contradicts another.
+        ContractError: a page cannot be read, belongs to another host, or contradicts another page.
     """
-    read = [(path, *read_valid(path)) for path in pages]
-    for path, document, _ in read:
-        if not document.get("paths"):
-            raise ContractError(f"{path}: /paths: has no operation")
-    old = {} if only or not current.exists() else read_valid(current)[0]
-    kept = {
-        path: item for path, item in old.get("paths", {}).items() if not any(path in d["paths"] for _, d, _ in read)
-    }
-    if len(read) == 1 and not kept:
-        text = read[0][2]
-        return text if text.endswith("\n") else text + "\n"
-    merged: dict[str, Any] = {}
-    sources: Sources = {}
-    for path, document, _ in read:
-        _add(merged, document, path, sources)
-    if kept and old["openapi"].split(".")[:2] != merged["openapi"].split(".")[:2]:
-        raise ContractError(
-            f"{pages[0]}: is OpenAPI {merged['openapi']}, and the paths that stay are {old['openapi']}; --only replaces all"
-        )
-    merged["paths"] = {**_in_old_order(old, merged["paths"]), **kept} if kept else merged["paths"]
+    pages = [page for file in files for page in read(file)]
+    for page in pages:
+        if not any(True for _ in operations(page.document)):
+            raise ContractError(f"{page.name}: /paths: has no operation")
+    lines: list[str] = []
+    old = read_contract(current) if current.exists() else {}
+    merged = join(pages, lines)
+    if old.get("servers") and not only:
+        for page in pages:
+            _same_host(old, page)
+    kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
+    servers = merged.get("servers") or old.get("servers")
+    if len(pages) == 1 and not kept and merged.get("servers") == servers:
+        text = pages[0].text
+        return Merged(text if text.endswith("\n") else f"{text}\n", lines, [])
+    if servers:
+        merged["servers"] = servers
     if kept:
-        _keep_components(merged, old)
-        for key in ("servers", "security"):
-            if key in old:
-                merged.setdefault(key, old[key])
-    return _dump(merged)
+        _keep(merged, old, kept)
+        pages = pages if (current.parent / "pages").is_dir() else [*read(current), *pages]
+    return Merged(_dump(merged), lines, pages)
 
 
-def _in_old_order(old: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Any]:
-    known = {path: paths[path] for path in old.get("paths", {}) if path in paths}
-    return {**known, **paths}
+def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
+    """Return one document of several pages, and add a REVIEW line for each difference."""
+    first, *others = pages
+    merged, names = copy.deepcopy(first.document), first.name
+    for page in others:
+        work = Join(names, page.name, (merged, page.document), lines)
+        for key in ("paths", "components"):
+            parts, pointer = page.document.get(key) or {}, f"/{key}"
+            each = work.path if key == "paths" else lambda a, b, at: work.mapping(a, b, at, work.schema)  # noqa: B023
+            merged[key] = work.mapping(merged.get(key) or {}, parts, pointer, each)
+        if _host(merged) and _host(page.document) and _host(merged) != _host(page.document):
+            raise work.contradiction("/servers")
+        merged["servers"] = merged.get("servers") or page.document.get("servers") or []
+        merged["tags"] = _tags(merged, page.document)
+        merged["openapi"] = max(str(merged["openapi"]), str(page.document["openapi"]))
+    return merged
 
 
-def _keep_components(merged: dict[str, Any], old: Mapping[str, Any]) -> None:
-    components = merged.setdefault("components", {})
-    for section, entries in old.get("components", {}).items():
-        components[section] = {**entries, **components.get(section, {})}
-    names = {tag["name"] for tag in merged.get("tags", [])}
-    tags = [*merged.get("tags", []), *(tag for tag in old.get("tags", []) if tag["name"] not in names)]
-    if tags:
-        merged["tags"] = tags
+def _same_host(old: Mapping[str, Any], page: Page) -> None:
+    here, there = _host(old), _host(page.document)
+    if there and there != here:
+        raise ContractError(f"{page.name}: /servers: is of {there}, and the contract of {here}; --only replaces all")
 
 
-def _add(merged: dict[str, Any], document: Mapping[str, Any], path: Path, sources: Sources) -> None:
-    for key, value in document.items():
-        if key == "paths":
-            for name, item in value.items():
-                target = merged.setdefault("paths", {}).setdefault(name, {})
-                _agree(target, item, f"/paths/{escape(name)}", path, sources)
-        elif key == "components":
-            for section, entries in value.items():
-                target = merged.setdefault("components", {}).setdefault(section, {})
-                _agree(target, entries, f"/components/{escape(section)}", path, sources)
-        elif key == "tags":
-            by_name = {tag["name"]: tag for tag in merged.get("tags", [])}
-            _agree(by_name, {tag["name"]: tag for tag in value}, "/tags", path, sources)
-            merged["tags"] = list(by_name.values())
-        elif key == "info":
-            merged.setdefault("info", value)
-        else:
-            _agree(merged, {key: value}, "", path, sources)
+def _host(document: Mapping[str, Any]) -> str:
+    servers = document.get("servers") or [{}]
+    url = servers[0].get("url") if isinstance(servers[0], dict) else None
+    return urlsplit(str(url or "")).netloc
 
 
-def _agree(target: dict[str, Any], entries: Mapping[str, Any], pointer: str, path: Path, sources: Sources) -> None:
-    """Add new entries, and reject one that differs from the same entry of another page."""
-    for name, value in entries.items():
-        at = f"{pointer}/{escape(name)}"
-        if name in target and target[name] != value:
-            inner = _first_difference(target[name], value, at)
-            raise ContractError(f"{sources[at]} and {path} contradict each other at {inner}")
-        target.setdefault(name, value)
-        sources.setdefault(at, path)
+def _tags(*documents: Mapping[str, Any]) -> list[Any]:
+    tags = [tag for document in documents for tag in document.get("tags") or [] if isinstance(tag, dict)]
+    return list({str(tag.get("name")): tag for tag in reversed(tags)}.values())[::-1]
 
 
-def _first_difference(one: Any, two: Any, pointer: str) -> str:
-    if isinstance(one, dict) and isinstance(two, dict):
-        key = next(key for key in {**one, **two} if key not in one or key not in two or one[key] != two[key])
-        return _first_difference(one.get(key), two.get(key), f"{pointer}/{escape(key)}")
-    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
-        number = next(number for number, (first, second) in enumerate(zip(one, two, strict=True)) if first != second)
-        return _first_difference(one[number], two[number], f"{pointer}/{number}")
-    return pointer
+def _keep(merged: dict[str, Any], old: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Add the paths that stay, and what they may refer to."""
+    known = {path: merged["paths"][path] for path in old.get("paths", {}) if path in merged["paths"]}
+    merged["paths"] = {**known, **merged["paths"], **kept}
+    components = dict(merged.get("components") or {})
+    for section, entries in (old.get("components") or {}).items():
+        components[section] = {**(entries or {}), **(components.get(section) or {})}
+    merged["components"] = components
+    merged["tags"] = _tags(merged, old)
+    if "security" in old:
+        merged.setdefault("security", old["security"])
 
 
 def _dump(document: Mapping[str, Any]) -> str:
-    writer = YAML(typ="safe", pure=True)
-    writer.default_flow_style = False
-    writer.allow_unicode = True
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.width = 10_000
-    order = ("openapi", "info", "tags", "paths", "components", "servers", "security")
-    known = {key: document[key] for key in order if key in document}
-    stream = io.StringIO()
-    writer.dump({**known, **document}, stream)
-    return stream.getvalue()
+    known = {key: document[key] for key in _ORDER if key in document and (key != "tags" or document[key])}
+    rest = {key: value for key, value in document.items() if key not in _ORDER}
+    text: str = yaml.dump({**known, **rest}, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10_000)
+    return text

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 import attrs
-from rich.console import Console
-from rich.text import Text
 
 from contract.diff import BUMPS, Change, worst
 
-_STYLES = {"BREAK": "bold red", "REVIEW": "yellow", "NOTE": "dim"}
+_COLOURS = {"BREAK": "1;31", "REVIEW": "33", "NOTE": "2"}
 
 
-def print_report(found: Sequence[Change], *, as_json: bool = False, more: Sequence[str] = ()) -> None:
-    """Print a line for each change, and the version bump that the changes need."""
+def print_report(
+    found: Sequence[Change], *, as_json: bool = False, more: Sequence[str] = (), colours: bool = False
+) -> None:
+    """Print the verdict, and a line for each change and for all else that there is to know, the worst first."""
     if as_json:
         for change in found:
             print(json.dumps(attrs.asdict(change), ensure_ascii=False, default=str))
         return
-    console = Console(highlight=False)
+    lines = [*(change.line() for change in found), *more]
     if not found:
-        console.print("the contract says the same as before; no release is called for", soft_wrap=True)
-        return
-    for change in found:
-        style = _STYLES[change.verdict] if console.is_terminal else ""
-        text = Text(change.line())
-        text.stylize(style, 0, len(change.verdict))
-        console.print(text, soft_wrap=True)
-    for line in more:
-        console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"version bump: {BUMPS[worst(found)]}"), soft_wrap=True)
+        print("the contract says the same as before; no release is called for")
+    else:
+        counts = Counter(change.verdict for change in found)
+        counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _COLOURS if counts[verdict])
+        print(f"{worst(found)}: {counted}; version bump: {BUMPS[worst(found)]}")
+    rank = list(_COLOURS)
+    for line in sorted(lines, key=lambda text: next((rank.index(v) for v in rank if text.startswith(v)), len(rank))):
+        verdict = next((v for v in rank if line.startswith(v)), None)
+        coloured = colours and verdict
+        print(f"\033[{_COLOURS[verdict]}m{verdict}\033[0m{line[len(verdict) :]}" if coloured and verdict else line)

@@ -57,8 +57,13 @@ def test_check_shows_stale_files_and_a_run_fixes_them(checkout: Path) -> None:
     ("file", "old", "new", "message"),
     [
         ("openapi.yaml", "openapi: 3.0.1", "openapi: [", "not YAML"),
-        ("openapi.yaml", "type: integer", "$ref: '#/components/schemas/None'", "leads nowhere"),
-        ("openapi.yaml", "application/json", "application/xml", "cannot be modelled"),
+        (
+            "openapi.yaml",
+            "                  progress:\n                    type: integer",
+            "                  progress:\n                    $ref: '#/components/schemas/None'",
+            "leads nowhere",
+        ),
+        ("openapi.yaml", "application/json", "application/xml", "content_type_overrides"),
         ("overlay.yaml", "$.paths['/v1/videos/tasks/{task_id}'].get", "$.paths['/v2'].get", "matches nothing"),
         ("generator.yaml", "VideoTaskAction", "VideoTaskAktion", "matches no class"),
     ],

@@ -1,0 +1,295 @@
+"""Small pages, each with one thing that Apifox or Apidog writes, have the outcome that a maintainer needs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from checkout import ROOT, copy_to, tree
+
+from contract import commands
+from contract import generate as generation
+
+PAGES = Path(__file__).parent / "pages"
+THING = "/paths/~1v1~1things/get"
+ANSWER = f"{THING}/responses/200/content/application~1json/schema"
+EMPTY = "overlay: 1.0.0\ninfo: {title: none, version: 1.0.0}\nactions: []\n"
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree whose overlay has no action, and whose generator.yaml has no override."""
+    folder = copy_to(tmp_path_factory.mktemp("bare"))
+    (folder / "overlay.yaml").write_text(EMPTY, encoding="utf-8")
+    settings = yaml.safe_load((folder / "generator.yaml").read_text(encoding="utf-8"))
+    del settings["class_overrides"]
+    (folder / "generator.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return folder
+
+
+class Taken:
+    """What `generate.sh --from` does with pages in a copy of the tree."""
+
+    def __init__(self, bare: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+        self.root = folder / "checkout"
+        shutil.copytree(bare, self.root)
+        monkeypatch.setattr(commands, "ROOT", self.root)
+        monkeypatch.setattr(generation, "check_tools", lambda _root: None)  # because it takes longer than all the rest
+        self.capsys = capsys
+
+    def run(self, *pages: str | Path, only: bool = True) -> tuple[int, str, str]:
+        files = [str(PAGES / page) for page in pages]
+        code = commands.run(["generate", "--from", *files, *(["--only"] if only else [])])
+        shown = self.capsys.readouterr()
+        return code, shown.out, shown.err
+
+    def text(self, pattern: str) -> str:
+        (file,) = (self.root / "generated/duomi_api").glob(pattern)
+        return file.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def taken(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Taken:
+    return Taken(bare, tmp_path, monkeypatch, capsys)
+
+
+# The pages, what the generated models or modules must have, and what the report must say.
+TAKEN: dict[str, tuple[str, str]] = {
+    "e1-intlabel-req.json": ('_LABELS: dict[int, str] = {8: "short", 16: "long"}', ""),
+    "e1-intlabel-resp.json": ('_LABELS: dict[int, str] = {1: "waiting", 2: "done"}', ""),
+    "e1-strlabel-int.json": ('_LABELS: dict[int, str] = {1: "waiting", 2: "done"}', ""),
+    "e2-refs.json": ("code: str", f"NOTE   {ANSWER}/x-apifox-refs/01ABC: its fields are taken: code"),
+    "e2b-refs-nowhere.json": ("data: str | Unset", f"NOTE   {ANSWER}/x-apifox-refs/01ABC: #/components/schemas/Gone"),
+    "e2c-refs-only.json": ("code: str", f"NOTE   {ANSWER}/x-apifox-refs/01ABC: its fields are taken: code"),
+    "e3-noserver.json": ("id: str", ""),
+    "examples30.yaml": ("note: str | Unset", ""),
+    "k1-content-type.json": ("content_type: str | Unset", ""),
+    "k1b-content-type-get.json": ('headers["Content-Type"] = content_type', ""),
+    "k2-accept.json": ('headers["Accept"] = accept', ""),
+    "k2-host.json": ('headers["Host"] = host', ""),
+    "k2-useragent.json": ('headers["User-Agent"] = user_agent', ""),
+    "k3-any.json": ("extra: Any | Unset", ""),
+    "k4-field.json": ("code: int = 0", ""),
+    "k4-param.json": ("page: int = 1", ""),
+    "k5-varnames.json": ('KIND_INT = "int64"', ""),
+    "k6-multipart.json": ("file: File | Unset", ""),
+    "k6b-octet.json": ("body: File", f"NOTE   not proven: {THING.replace('get', 'post')}: asyncio_detailed cannot send"),
+    "k6c-form.json": ("body.to_dict()", ""),
+    "k6d-text.json": ("a: str | Unset", ""),
+    "k7-queryobject.json": ("params.update(json_filter_)", ""),
+    "k8-boolenum.json": ("ok: bool | Unset", ""),
+    "k9-nullable-any.json": ("extra: Any | Unset", ""),
+    "k11-tree.json": ("kids: list[", ""),
+    "k13-oneint.json": ("VALUE_0 = 0", ""),
+    "k13b-onestr.json": ('OK = "ok"', ""),
+    "k14-two-media.json": ("a: str | Unset", f"NOTE   {THING}/responses/200/content/text~1event-stream: is not modelled"),
+    "k15-number-default-required.json": ("data: GetV1ThingsResponse200DataType0 | None", ""),
+    "k17-nomedia-schema.json": ("class GetV1ThingsResponse200:", ""),
+    "m-303.json": ("class Base:", ""),
+    "m-h31.json": ("class Base:", ""),
+    "m-srv.json": ("class Base:", ""),
+    "r1-percent.json": ("class 结果:", f"NOTE   {ANSWER}/$ref: #/components/schemas/%E7%BB%93%E6%9E%9C is percent-encoded"),
+    "r1b-percent-space.json": ("class TaskAnswer:", f"NOTE   {ANSWER}/$ref: #/components/schemas/Task%20Answer"),
+    "r2d-xml2.json": ("a: str | Unset", "/requestBody/content/application~1xml: is not modelled, application/json is"),
+    "r3-empty.json": ("Response[Any]", f"NOTE   {ANSWER}: says nothing about the body; it may be anything"),
+    "s1-suggest.json": ("id: str | Unset", "update: {operationId: list_items}"),
+    "v1-const.json": ('status: Literal["ok"] | Unset', ""),
+    "v2-null.json": ("data: None | Unset", ""),
+    "v2b-anyofnull.json": ("data: None | str | Unset", ""),
+    "v2c-nullparam.json": ("q: None | str | Unset", ""),
+    "v3-examples.json": ("note: str | Unset", ""),
+    "v4-bearer.json": ("id: str", "NOTE   /components/securitySchemes/BearerAuth/type: 'bearer' is said as http"),
+    "v5-security-x.json": ("id: str", f"NOTE   {THING}/security/0/x-apidog: is left out"),
+    "v7-zhname30.json": ("class 结果:", ""),
+    "v7-zhname31.json": ("class 结果:", ""),
+    "v8-default.json": ("page: int | Unset = 1", ""),
+    "v8b-default-field.json": ("level: int | Unset = 0", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", TAKEN)
+def test_a_page_is_taken(taken: Taken, page: str) -> None:
+    """A page that the plain generator makes a complete client of is taken, with a note for each rewriting."""
+    code_of, said = TAKEN[page]
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert said in out
+    assert out.splitlines()[0].startswith("BREAK: ")
+    files = [file.read_text(encoding="utf-8") for file in (taken.root / "generated").rglob("*.py")]
+    assert any(code_of in text for text in files)
+    assert (taken.root / "openapi.yaml").read_text(encoding="utf-8").rstrip() == (
+        PAGES / page
+    ).read_text(encoding="utf-8").rstrip() or 'servers": []' in (PAGES / page).read_text(encoding="utf-8")  # fmt: skip
+
+
+# The page, what the message has, and the setting in generator.yaml that it names.
+REFUSED: dict[str, tuple[str, str]] = {
+    "k10-Response.json": ("/components/schemas/Response: ", "{Response: {class_name: ResponseModel, module_name: response_model}}"),
+    "k10-Client.json": ("/components/schemas/Client: ", "{Client: {class_name: ClientModel, module_name: client_model}}"),
+    "k10-File.json": ("/components/schemas/File: ", "{File: {class_name: FileModel, module_name: file_model}}"),
+    "k16-pdf.json": (f"{THING}/responses/200: ", '{"application/pdf": application/octet-stream}'),
+    "r2-star.json": (f"{THING}/responses/200: ", '{"*/*": application/json}'),
+    "r2b-video.json": (f"{THING}/responses/200: ", '{"video/mp4": application/octet-stream}'),
+    "r2c-textbody.json": ("/paths/~1v1~1things/post: ", '{"text/plain": application/octet-stream}'),
+    "star.yaml": (f"{THING}/responses/200: ", '{"*/*": application/json}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", REFUSED)
+def test_a_refusal_names_the_line_that_lifts_it(taken: Taken, page: str) -> None:
+    """A page that cannot be modelled is refused in one line; the setting that it names, written down, lifts it."""
+    place, setting = REFUSED[page]
+    before = tree(taken.root)
+
+    code, out, error = taken.run(page)
+
+    assert (code, out, len(error.splitlines())) == (1, "", 1)
+    assert f"{PAGES / page}: {place}" in error
+    assert setting in error
+    assert tree(taken.root) == before
+    (key,) = re.findall(r"generator.yaml could lift it: (\w+): ", error)
+    with (taken.root / "generator.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"{key}: {setting}\n")
+    assert taken.run(page)[0] == 0
+
+
+def test_an_operation_that_cannot_be_modelled_can_be_left_out(taken: Taken) -> None:
+    """An overlay action leaves one operation out, which the report lists, and the others are taken."""
+    document = json.loads((PAGES / "r2c-textbody.json").read_text(encoding="utf-8"))
+    other = json.loads((PAGES / "m-f1.json").read_text(encoding="utf-8"))
+    document["paths"] |= other["paths"]
+    document["components"] = other["components"]
+    page = taken.root.parent / "two.json"
+    page.write_text(json.dumps(document), encoding="utf-8")
+    with (taken.root / "overlay.yaml").open("w", encoding="utf-8") as file:
+        file.write(EMPTY.replace("[]", "[{target: \"$.paths['/v1/things'].post\", remove: true}]"))
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert "NOTE   /paths/~1v1~1things/post: left out by overlay.yaml" in out
+    assert not list((taken.root / "generated/duomi_api/api").rglob("*things*"))
+
+
+JOINED: dict[tuple[str, str], str] = {
+    ("m-f1.json", "m-f2.json"): "",
+    ("m-c1.json", "m-c2.json"): "",
+    ("m-g1.json", "m-g2.json"): "",
+    ("m-f1.json", "m-303.json"): "",
+    ("m-f1.json", "m-h31.json"): "",
+}
+
+
+@pytest.mark.parametrize("pages", JOINED)
+def test_pages_that_say_it_in_other_words_are_one_contract(taken: Taken, pages: tuple[str, str]) -> None:
+    """Other texts, tags and extensions on two pages are no contradiction."""
+    code, out, error = taken.run(*pages)
+
+    assert (code, error) == (0, "")
+    assert " differ; " not in out
+    assert {file.name for file in (taken.root / "pages").iterdir()} == set(pages)
+    for page in pages:
+        assert (taken.root / "pages" / page).read_text(encoding="utf-8") == (PAGES / page).read_text(encoding="utf-8")
+
+
+def test_types_that_cannot_be_joined_are_an_error(taken: Taken) -> None:
+    """The error of a type that differs names both files and the pointer."""
+    code, out, error = taken.run("m-d1.json", "m-d2.json")
+
+    assert (code, out, len(error.splitlines())) == (1, "", 1)
+    assert str(PAGES / "m-d1.json") in error
+    assert str(PAGES / "m-d2.json") in error
+    assert "/components/schemas/Base/properties/id/type" in error
+
+
+def test_bodies_that_differ_are_joined(taken: Taken) -> None:
+    """Pages of one path with a model each become one operation that takes what either takes, and REVIEW lines say so."""
+    page = json.loads((PAGES / "d-a1.json").read_text(encoding="utf-8"))
+    for number, (values, required) in enumerate([(["a", "b"], ["kind", "prompt"]), (["b", "c"], ["kind"])]):
+        body = page["paths"]["/v1/things"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        body["properties"]["kind"]["enum"] = values
+        body["properties"][f"only{number}"] = {"type": "string"}
+        body["required"] = required
+        (taken.root.parent / f"{number}.json").write_text(json.dumps(page), encoding="utf-8")
+        del body["properties"][f"only{number}"]
+
+    code, out, error = taken.run(taken.root.parent / "0.json", taken.root.parent / "1.json")
+
+    assert (code, error) == (0, "")
+    body_text = taken.text("models/post_v1_things_body.py")
+    assert "only0: str" in body_text
+    assert "only1: str" in body_text
+    assert all(f'"{value}"' in taken.text("models/post_v1_things_body_kind.py") for value in "abc")
+    reviews = [line for line in out.splitlines() if line.startswith("REVIEW") and "differ" in line]
+    assert [line.split(": ")[0].rpartition("/")[2] for line in reviews] == ["enum", "required"]
+    assert all("0.json" in line and "1.json" in line for line in reviews)
+
+
+def test_several_blocks_of_one_page_are_several_pages(taken: Taken) -> None:
+    """Each yaml block of a Markdown page with a contract is a page."""
+    blocks = ["m-f1.json", "m-d2.json"]
+    text = "".join(f"```yaml\n{(PAGES / block).read_text(encoding='utf-8')}\n```\n" for block in blocks)
+    page = taken.root.parent / "page.md"
+    page.write_text(text.replace('"integer"', '"string"'), encoding="utf-8")
+
+    code, _, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    contract = yaml.safe_load((taken.root / "openapi.yaml").read_text(encoding="utf-8"))
+    assert list(contract["paths"]) == ["/v1/a", "/v1/b"]
+
+
+@pytest.mark.parametrize("page", ["e3-noserver.json", "m-srv.json"])
+@pytest.mark.parametrize("only", [True, False])
+def test_a_page_without_a_server_keeps_the_old_one(taken: Taken, page: str, *, only: bool) -> None:
+    """With `servers: []` the contract keeps its server, also if the page replaces all of its paths."""
+    assert taken.run(page, only=only)[0] == 0
+
+    assert 'SERVER: Final[str] = "https://duomiapi.com"' in taken.text("contract.py")
+
+
+def test_a_page_of_another_host_needs_only(taken: Taken) -> None:
+    """A page of another host is refused, and the message says that `--only` replaces all."""
+    before = tree(taken.root)
+
+    code, out, error = taken.run("d-a1.json", only=False)
+
+    assert (code, out) == (1, "")
+    assert "/servers: is of api.example.com, and the contract of duomiapi.com; --only replaces all" in error
+    assert tree(taken.root) == before
+
+
+@pytest.mark.parametrize(
+    ("pair", "verdict", "said"),
+    [
+        ("a", "BREAK", '["fast", "slow"] -> ["fast"]'),
+        ("b", "REVIEW", "does not come any more"),
+        ("c", "REVIEW", '{"maxItems": 3}'),
+        ("e", "NOTE", 'alike, old"] -> '),
+    ],
+)
+def test_a_pair_of_pages_has_its_verdict(
+    capsys: pytest.CaptureFixture[str], pair: str, verdict: str, said: str
+) -> None:
+    """`contract diff` of two pages begins with the verdict, and shows what differs."""
+    commands.run(["diff", str(PAGES / f"d-{pair}1.json"), str(PAGES / f"d-{pair}2.json")])
+
+    first, line = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{verdict}: 1 {verdict}; version bump: ")
+    assert said in line
+
+
+def test_every_page_is_tried() -> None:
+    """No page lies in the folder without a test."""
+    paired = {page for pages in [*JOINED, ("m-d1.json", "m-d2.json")] for page in pages}
+    paired |= {f"d-{pair}{number}.json" for pair in "abce" for number in (1, 2)}
+
+    assert {file.name for file in PAGES.iterdir()} == {*TAKEN, *REFUSED, *paired}
+    assert ROOT.is_dir()
