@@ -46,9 +46,9 @@ _COUNT = itertools.count()
 
 def check(made: Plan, folder: Path) -> tuple[list[str], list[str]]:
     """Return a line for each difference between a contract and the package in a folder, and what there is to note."""
-    proof = _Proof(made, load(folder))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), asyncio.Runner() as runner:
         warnings.simplefilter("ignore")
+        proof = _Proof(made, load(folder), runner)
         proof.run()
     return list(dict.fromkeys(proof.lines)), list(dict.fromkeys(proof.notes))
 
@@ -95,6 +95,7 @@ class _Server:
 class _Proof:
     made: Plan
     package: types.ModuleType
+    runner: asyncio.Runner
     lines: list[str] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
     proven: set[Any] = attrs.field(factory=set)
@@ -216,10 +217,10 @@ class _Proof:
         client = self.package.client.Client(base_url=BASE)
         transport = httpx.MockTransport(server)
         if function.startswith("sync"):
-            client.set_httpx_client(httpx.Client(base_url=BASE, transport=transport))
+            client.set_httpx_client(httpx.Client(base_url=BASE, transport=transport, trust_env=False))
             return getattr(module, function)(client=client, **given)
-        client.set_async_httpx_client(httpx.AsyncClient(base_url=BASE, transport=transport))
-        return asyncio.run(getattr(module, function)(client=client, **given))
+        client.set_async_httpx_client(httpx.AsyncClient(base_url=BASE, transport=transport, trust_env=False))
+        return self.runner.run(getattr(module, function)(client=client, **given))
 
     def request(
         self, path: str, sent: list[Any], request: httpx.Request, body: tuple[str, Any] | None, pointer: str

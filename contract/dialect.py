@@ -49,7 +49,7 @@ def label_table(entries: Any) -> dict[str, str]:
 
 def translate(document: dict[str, Any], overrides: Mapping[str, str] | None = None) -> tuple[dict[str, Any], list[str]]:
     """Return the document as OpenAPI says it, and a line for each rewriting."""
-    work = _Translation(_plain_extensions(copy.deepcopy(document)), overrides or {})
+    work = _Translation(_plain_extensions(document), overrides or {})
     work.run()
     return work.document, list(dict.fromkeys(work.notes))
 

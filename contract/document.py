@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,9 @@ def _openapi(text: str, name: str) -> dict[str, Any]:
     return document
 
 
+@lru_cache(maxsize=16)
 def parse(text: str, name: str) -> dict[str, Any]:
-    """Parse YAML or JSON into a mapping of plain JSON values of bounded size."""
+    """Parse YAML or JSON into a mapping of plain JSON values of bounded size, which nobody may change."""
     try:
         loaded = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_Loader)  # noqa: S506
         _measure(loaded, name, {}, 0)
@@ -145,6 +147,12 @@ def _measure(value: Any, name: str, known: dict[int, int], depth: int) -> int:
         raise ContractError(f"{name}: holds more than {MOST_VALUES:,} values")
     known[id(value)] = size
     return size
+
+
+def copied(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of JSON values, faster than `copy.deepcopy` makes one."""
+    copy: dict[str, Any] = json.loads(json.dumps(document))
+    return copy
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -59,7 +59,7 @@ def build(made: Plan, root: Path, target: Path) -> None:
     project.env.globals["labels"] = labels
     with redirect_stdout(io.StringIO()):
         errors = project.build()
-    for place in unsafe(target):
+    for place in unsafe(target, broken=bool(errors)):
         raise ContractError(f"{_whose(made, place)}the generated {place}")
     for error in errors:
         said = " ".join(f"{error.header} {error.detail or ''}".split())

@@ -1,12 +1,11 @@
 """Add the missing names to the contract, and apply the maintainer's corrections."""
 
-import copy
 import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from contract.document import ContractError, operations, place, target
+from contract.document import ContractError, copied, operations, place, target
 
 _MADE = "x-duomi-made"
 _VERBS = {"post": "create", "put": "replace", "patch": "update", "delete": "delete"}
@@ -20,7 +19,7 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     from jsonpath_ng.ext.parser import parse  # noqa: PLC0415
     from oas_patch.overlay import apply_overlay  # noqa: PLC0415
 
-    document = copy.deepcopy(document)
+    document = copied(document)
     for number, action in enumerate(overlay.get("actions") or []):
         wanted = action.get("target")
         try:

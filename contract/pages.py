@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 import yaml  # type: ignore[import-untyped]
 
-from contract.document import ContractError, Page, operations, read, read_contract
+from contract.document import ContractError, Page, copied, operations, read, read_contract
 from contract.join import Join
 
 _ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security")
@@ -67,7 +66,7 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
 def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
     """Return one document of several pages, and add a REVIEW line for each difference."""
     first, *others = pages
-    merged, names = copy.deepcopy(first.document), first.name
+    merged, names = copied(first.document), first.name
     for page in others:
         work = Join(names, page.name, (merged, page.document), lines)
         for key in ("paths", "components"):

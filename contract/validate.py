@@ -17,7 +17,7 @@ from openapi_python_client.strings import ClassName, PythonIdentifier, snake_cas
 from pydantic import ValidationError
 
 from contract.dialect import BYTES
-from contract.document import ContractError, escape, lookup, operations, place, schemas, target
+from contract.document import ContractError, copied, escape, lookup, operations, place, schemas, target
 
 _POINTER = "x-duomi-pointer"
 # No code is made of these, so a mistake in one of them is no reason to reject a page.
@@ -38,16 +38,16 @@ _TAKEN = {
 
 def fit(document: dict[str, Any], config: Config) -> tuple[dict[str, Any], list[str]]:
     """Return the document without what the generator does not need and cannot read, and a line for each change."""
-    document = copy.deepcopy(document)
+    document = copied(document)
     notes: list[str] = []
+    errors = list(_structure(document))
     for _ in range(20):
-        repaired = [line for error in _structure(document) if (line := _repair(document, error))]
-        notes += repaired
+        repaired = [line for error in errors if (line := _repair(document, error))]
         if not repaired:
             break
-    else:
-        return document, notes
-    if not any(True for _ in _structure(document)):
+        notes += repaired
+        errors = list(_structure(document))
+    if not errors:
         for schema, pointer in schemas(document):
             notes += _fit_schema(schema, pointer, config)
     return document, notes
@@ -170,7 +170,7 @@ def _troubles(
         yield "/paths: has no operation"
         return
     broken: dict[str, str] = {}
-    for error in _structure(document):
+    for error in () if isinstance(data, GeneratorData) else _structure(document):
         keys, _ = _walk(document, error["loc"])
         pointer = _pointer_of([*keys, error["loc"][-1]] if error["type"] == "missing" else keys)
         broken.setdefault(pointer, error["msg"])
@@ -232,7 +232,7 @@ def _crash(document: dict[str, Any], error: Exception | GeneratorError, config: 
 def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Config) -> Iterator[str]:
     if not _errors_of(data):
         return
-    marked = copy.deepcopy(document)
+    marked = copied(document)
     for schema, pointer in schemas(marked):
         schema[_POINTER] = pointer
     for path, method, operation in operations(marked):

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 from checkout import ROOT, copy_to, tree
+from duomi.simulator import EXAMPLE_ID, Script, Simulator
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from werkzeug import Request, Response
 
 from contract import commands
 from contract import generate as generation
+from contract.check import check as hold
+from contract.names import plan
 
 PAGES = Path(__file__).parent / "pages"
 THING = "/paths/~1v1~1things/get"
@@ -286,10 +297,224 @@ def test_a_pair_of_pages_has_its_verdict(
     assert said in line
 
 
+@pytest.fixture
+def creating(checkout: Path) -> Callable[[str, Simulator], subprocess.CompletedProcess[str]]:
+    """Run the commands of docs/creating.md in a copy of the tree, and return what runs a block of its Python."""
+    shutil.copy(PAGES / "create-video.md", checkout)
+    text = (ROOT / "docs/creating.md").read_text(encoding="utf-8")
+    (commands_of_page,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run(["bash", "-ec", commands_of_page], cwd=checkout, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "update: {operationId: create_video_generation}" in done.stdout
+
+    def run(start: str, simulator: Simulator) -> subprocess.CompletedProcess[str]:
+        (block,) = [block for block in re.findall(r"```py\n(.*?)```", text, re.DOTALL) if start in block]
+        with simulator.serve() as url:
+            environment = os.environ | {
+                "DUOMI_API_KEY": "sk-made-up-key", "DUOMI_BASE_URL": url, "DUOMI_POLL_INTERVAL": "0.01",
+                "PYTHONPATH": f"{checkout / 'generated'}{os.pathsep}{ROOT / 'wrapper'}",
+            }  # fmt: skip
+            return subprocess.run(
+                [sys.executable, "-c", block],
+                cwd=checkout,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+    return run
+
+
+class Creating:
+    """Answers what creates a video, and counts how often it is asked to."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.bodies: list[Any] = []
+
+    def __call__(self, request: Request) -> Response | None:
+        if request.method != "POST":
+            return None
+        self.bodies.append(request.json)
+        return Response(json.dumps({"id": EXAMPLE_ID}), self.status, content_type="application/json")
+
+
+@pytest.mark.slow
+def test_a_video_is_created_as_the_page_says(
+    creating: Callable[[str, Simulator], subprocess.CompletedProcess[str]], checkout: Path
+) -> None:
+    """The commands of the page add the operation, its ten lines create, wait and download, and the other recipe works."""
+    answer = Creating(200)
+    simulator = Simulator({EXAMPLE_ID: Script(pending=1, running=(50,))}, answer=answer)
+
+    done = creating("create_video.sync_detailed", simulator)
+    by_path = creating("get_httpx_client", simulator)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    (saved,) = done.stdout.split()
+    assert (checkout / saved).stat().st_size > 0
+    assert (by_path.returncode, by_path.stderr) == (0, "")
+    assert EXAMPLE_ID in by_path.stdout
+    assert answer.bodies[0] == {"model": "small", "prompt": "A cat on a skateboard", "duration": 10}
+    labels = (checkout / "generated/duomi_api/models/create_video_body_duration.py").read_text(encoding="utf-8")
+    assert '{10: "短", 15: "长"}' in labels
+
+
+@pytest.mark.slow
+def test_a_video_is_created_once_whatever_the_answer(
+    creating: Callable[[str, Simulator], subprocess.CompletedProcess[str]],
+) -> None:
+    """A POST that is answered 502 is sent once, because the task may exist."""
+    answer = Creating(502)
+
+    done = creating("create_video.sync_detailed", Simulator({}, answer=answer))
+
+    assert done.returncode == 1
+    assert "502" in done.stderr
+    assert len(answer.bodies) == 1
+
+
+BAD: dict[str, Callable[[], bytes]] = {
+    "a YAML bomb": lambda: b"a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + b"".join(
+        b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 12)
+    ),
+    "an alias of itself": lambda: b"openapi: 3.0.1\npaths: &a {b: *a}\n",
+    "a Python tag": lambda: b"openapi: !!python/object/apply:os.system ['touch made']\n",
+    "brackets": lambda: b"openapi: " + b"[" * 100_000,
+    "braces": lambda: b'{"openapi":' * 100_000,
+    "dashes": lambda: b"- " * 100_000,
+    "indentation": lambda: b"".join(b" " * n + b"a:\n" for n in range(2_000)),
+    "a deep schema": lambda: json.dumps(deep(200)).encode(),
+    "a large file": lambda: b"openapi: 3.0.1\n" + b"# filled\n" * 10_000_000,
+    "a lone surrogate": lambda: b'{"openapi": "3.0.1", "info": {"title": "\\ud800"}}',
+    "not a number": lambda: b'{"openapi": "3.0.1", "paths": NaN}',
+    "no UTF-8": lambda: b"openapi: \xff",
+    "a list of operations": lambda: b"openapi: 3.0.1\npaths: {/a: {get: [1]}}",
+    "lists for mappings": lambda: b"openapi: 3.0.1\npaths: {/a: {get: {responses: [], parameters: {}}}}\ncomponents: []",
+}  # fmt: skip
+
+
+def deep(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"a": schema}}
+    answers = {"200": {"description": "", "content": {"application/json": {"schema": schema}}}}
+    return {"openapi": "3.0.1", "info": {"title": "", "version": "1"}, "paths": {"/a": {"get": {"responses": answers}}}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_ends_in_one_line(checkout: Path, name: str) -> None:
+    """Whatever a file holds, a run ends with exit 1 and one line in little time and memory, and no file changes."""
+    page = checkout.parent / "page.yaml"
+    page.write_bytes(BAD[name]())
+    before = tree(checkout)
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30)); "
+    limit += "resource.setrlimit(resource.RLIMIT_CPU, (10, 10)); sys.argv = ['contract', 'generate', '--from', sys.argv[1]]; "
+    limit += "runpy.run_module('contract', run_name='__main__')"
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", limit, str(page)], cwd=checkout, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done.stderr[-2000:]
+    assert str(page) in done.stderr
+    assert tree(checkout) == before
+
+
+NAMES = st.sampled_from(
+    ["id", "类型", "create_time", "class", "a-b", "名称 1", "1st", "url", "UPPER", "from", "items", "_p"]
+)
+TEXTS = st.sampled_from(["", "说明", "two\nlines", 'a " and """ b', "back\\slash", "{x} `y`"])
+VALUES = st.sampled_from([["a", "b"], ["甲", "乙"], ["16:9", "9:16"], ["a b", "c/d"], ["1", "2"], ["on", "None"]])
+LEAVES = st.one_of(
+    st.builds(lambda kind: {"type": kind}, st.sampled_from(["string", "integer", "number", "boolean", "null"])),
+    st.builds(lambda form: {"type": "string", "format": form}, st.sampled_from(["date-time", "date", "uuid", "uri"])),
+    st.builds(lambda v: {"type": "string", "enum": v, "x-apifox-enum": [{"value": v[0], "name": "标签"}]}, VALUES),
+    st.builds(lambda v: {"type": "integer", "enum": v}, st.sampled_from([[1, 2], [0], [-1, 5]])),
+    st.builds(lambda value: {"const": value}, st.sampled_from(["ok", 1, "中"])),
+    st.builds(lambda text: {"description": text}, TEXTS),
+    st.just({"$ref": "#/components/schemas/结果"}),
+    st.just({"type": "string", "examples": ["hello"]}),
+)
+
+
+def _objects(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    fields = st.dictionaries(NAMES, children, max_size=4)
+    return st.one_of(
+        st.builds(
+            lambda f, text, n: {"type": "object", "properties": f, "description": text, "required": list(f)[:n]},
+            fields, TEXTS, st.integers(0, 4),
+        ),
+        st.builds(lambda items: {"type": "array", "items": items}, children),
+        st.builds(lambda key, parts: {key: parts}, st.sampled_from(["anyOf", "oneOf"]), st.lists(children, min_size=1, max_size=3)),
+        st.builds(lambda child: {"type": "object", "additionalProperties": child}, children),
+        st.builds(lambda f: {"allOf": [{"$ref": "#/components/schemas/结果"}, {"type": "object", "properties": f}]}, fields),
+        st.builds(lambda f: {"type": "object", "properties": f, "nullable": True}, fields),
+    )  # fmt: skip
+
+
+SCHEMAS = st.recursive(LEAVES, _objects, max_leaves=8)
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a contract of one operation, with the features that vendors' pages have."""
+    scalars = st.sampled_from([{"type": "string"}, {"type": "integer", "default": 1}, {"type": "boolean"}, {"type": "array", "items": {"type": "string"}}])  # fmt: skip
+    names = draw(st.lists(NAMES, unique=True, max_size=2))
+    parameters = [
+        {"name": name, "in": "query", "required": draw(st.booleans()), "schema": draw(scalars)} for name in names
+    ]
+    answers = {"200": {"description": "", "content": {"application/json": {"schema": draw(SCHEMAS)}}}}
+    operation: dict[str, Any] = {
+        "summary": draw(TEXTS),
+        "tags": ["任务"],
+        "parameters": parameters,
+        "responses": answers,
+    }
+    if draw(st.booleans()):
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": draw(SCHEMAS)}}}
+    return {
+        "openapi": draw(st.sampled_from(["3.0.1", "3.1.0"])),
+        "info": {"title": "", "version": "1.0.0"},
+        "paths": {"/v1/things/{id}": {"post": operation | {"parameters": [*parameters, {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}}},
+        "components": {"schemas": {"结果": {"type": "object", "properties": {"id": {"type": "string"}}}}},
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(contract=contracts(), data=st.data())
+def test_what_the_plain_generator_takes_is_taken_and_held(
+    bare: Path, contract: dict[str, Any], data: st.DataObject
+) -> None:
+    """Where the plain generator makes a client without a warning, the tool does, and names the line of any edit of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec, made = Path(folder) / "contract.json", Path(folder) / "made"
+        spec.write_text(json.dumps(contract), encoding="utf-8")
+        command = ["openapi-python-client", "generate", "--fail-on-warning", "--meta", "none", "--path", str(spec)]
+        plain = subprocess.run([*command, "--output-path", f"{folder}/plain"], capture_output=True, check=False)
+        assume(plain.returncode == 0)
+
+        planned = plan(bare, spec)
+        generation.build(planned, bare, made / "duomi_api")
+        lines, notes = hold(planned, made)
+
+        assert lines == []
+        assert not [note for note in notes if "the check itself failed" in note]
+        file = data.draw(st.sampled_from(sorted(made.rglob("*.py"))))
+        text = file.read_text(encoding="utf-8").splitlines()
+        number = data.draw(st.integers(0, len(text))) if text else 0
+        file.write_text("\n".join([*text[:number], "edited = 1", *text[number + 1 :]]), encoding="utf-8")
+        (found,) = generation.stale_files(planned, bare, made / "duomi_api")
+        assert found.startswith(f"{file.relative_to(made / 'duomi_api').as_posix()}:{number + 1}: ")
+
+
 def test_every_page_is_tried() -> None:
     """No page lies in the folder without a test."""
     paired = {page for pages in [*JOINED, ("m-d1.json", "m-d2.json")] for page in pages}
     paired |= {f"d-{pair}{number}.json" for pair in "abce" for number in (1, 2)}
 
-    assert {file.name for file in PAGES.iterdir()} == {*TAKEN, *REFUSED, *paired}
-    assert ROOT.is_dir()
+    assert {file.name for file in PAGES.iterdir()} == {*TAKEN, *REFUSED, *paired, "create-video.md"}
