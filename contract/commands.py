@@ -43,6 +43,7 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     from contract.names import plan  # noqa: PLC0415
     from contract.overlay import unnamed  # noqa: PLC0415
     from contract.pages import merge  # noqa: PLC0415
+    from contract.validate import way_out  # noqa: PLC0415
 
     current = ROOT / "openapi.yaml"
     imported, new = scratch / "openapi.yaml", scratch / generation.PACKAGE
@@ -53,7 +54,8 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     generation.build(made, ROOT, new)
     lines, notes = check(made, scratch)
     if lines:
-        raise ContractError("\n".join(f"contract check: {line}" for line in lines[:20]))
+        ways = [way_out(made.document, line.partition(": ")[0]) for line in lines[:20]]
+        raise ContractError("\n".join(f"contract check: {line}{way}" for line, way in zip(lines, ways, strict=False)))
     before = _facts(current) if current.exists() else of_document({})
     found = changes(before, _facts(imported))
     more = [*merged.lines, *made.notes, *notes, *unnamed(made.document)]

@@ -29,6 +29,8 @@ _ASIDE = {
 }  # fmt: skip
 _MAPS = {"properties", "paths", "responses", "content", "schemas", "parameters", "requestBodies"}
 _DEFAULTS: dict[str, Any] = {"description": "", "title": "", "version": "1.0.0", "info": {}}
+# What a value without parts is made of.
+_SCALAR = {"type", "format", "enum", "const", "x-enum-varnames"}
 # What every generated module imports under its own name.
 _TAKEN = {
     "Any", "AuthenticatedClient", "BytesIO", "Client", "File", "FileTypes", "HTTPStatus", "IntEnum", "Literal", "Mapping",
@@ -49,7 +51,7 @@ def fit(document: dict[str, Any], config: Config) -> tuple[dict[str, Any], list[
         errors = list(_structure(document))
     if not errors:
         for schema, pointer in schemas(document):
-            notes += _fit_schema(schema, pointer, config)
+            notes += _fit_schema(document, schema, pointer, config)
     return document, notes
 
 
@@ -100,7 +102,7 @@ def _repair(document: dict[str, Any], error: Any) -> str | None:
     return None
 
 
-def _fit_schema(schema: dict[str, Any], pointer: str, config: Config) -> Iterator[str]:
+def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, config: Config) -> Iterator[str]:
     values = [value for value in schema.get("enum") or [] if value is not None]
     if values and schema.get("type") != "boolean" and len({type(value) for value in values}) == 1:
         given = schema.get("x-enum-varnames")
@@ -108,16 +110,13 @@ def _fit_schema(schema: dict[str, Any], pointer: str, config: Config) -> Iterato
             schema["x-enum-varnames"] = _enum_names(values)
             if given is not None or _are_names(values, schema["x-enum-varnames"]):
                 yield f"NOTE   {pointer}/enum: its names would collide, so they are numbered"
-    whole = {"type", "format", "enum", "const", "default", "x-enum-varnames"}
-    kinds = schema.get("type")
-    if (
-        schema.get("default") is not None
-        and kinds not in ("array", "object")
-        and not {"anyOf", "oneOf", "allOf", "$ref"} & set(schema)
-    ):
-        part = {key: schema[key] for key in whole & set(schema)}
-        alone = {key: value for key, value in part.items() if key != "default"}
-        if not isinstance(kinds, list) and _is_built(alone, config) and not _is_built(part, config):
+    if schema.get("default") is not None:
+        parts = [part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key) or []]
+        named = lookup(document, parts[0]["$ref"]) if len(parts) == 1 and "$ref" in parts[0] else None
+        alone = {key: value for key, value in (named[0] if named else schema).items() if key in _SCALAR}
+        plain = isinstance(alone.get("type"), str) and alone["type"] not in {"array", "object"}
+        fits = not plain or _is_built({**alone, "default": schema["default"]}, config) or not _is_built(alone, config)
+        if (named or not parts) and not fits:
             yield f"NOTE   {pointer}/default: {schema['default']!r} is no such value, and is left out"[:300]
             del schema["default"]
 
@@ -174,9 +173,9 @@ def _troubles(
         keys, _ = _walk(document, error["loc"])
         pointer = _pointer_of([*keys, error["loc"][-1]] if error["type"] == "missing" else keys)
         broken.setdefault(pointer, error["msg"])
-    yield from (f"{pointer or '/'}: {said}{_overlay(document, pointer)}" for pointer, said in broken.items())
+    yield from (f"{pointer or '/'}: {said}{way_out(document, pointer)}" for pointer, said in broken.items())
     lost = list(_lost_references(document, "", None))
-    yield from (f"{pointer}/$ref: {ref!r} leads nowhere{_overlay(document, pointer)}" for ref, pointer in lost)
+    yield from (f"{pointer}/$ref: {ref!r} leads nowhere{way_out(document, pointer)}" for ref, pointer in lost)
     if broken or lost:
         return
     if isinstance(data, GeneratorData):
@@ -222,7 +221,7 @@ def _crash(document: dict[str, Any], error: Exception | GeneratorError, config: 
             read = GeneratorData.from_dict(alone, config=config)
         except Exception as inner:  # on invalid input the generator may raise any error
             guilty = True
-            yield f"{place(path, method)}: the generator cannot read it: {inner}{_overlay(document, place(path, method))}"
+            yield f"{place(path, method)}: the generator cannot read it: {inner}{way_out(document, place(path, method))}"
         else:
             guilty = guilty or isinstance(read, GeneratorError)
     if not guilty:
@@ -248,7 +247,8 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
         pointer = str(extra.get(_POINTER) or (place(where[2], where[1].lower()) if where else "/components/schemas"))
         said = " ".join(f"{'' if where else error.header} {error.detail or ''}".split())
         # The generator shows some texts of the document as objects.
-        said = re.sub(r"Cannot parse response for status code <[^>]*> \((.*)\), response will.*", r"\1", said)
+        said = re.sub(r"<\S*UntrustedString object at \w+>", "it", said)
+        said = re.sub(r"Cannot parse response for status code it \((.*)\), response will.*", r"\1", said)
         yield f"{pointer}: {said[:400]}{_way_out(document, pointer, said)}"
 
 
@@ -265,7 +265,7 @@ def _way_out(document: dict[str, Any], pointer: str, said: str) -> str:
         return f'; generator.yaml could lift it: content_type_overrides: {{"{kind}": {like}}}'
     if "duplicate models" in said or "conflicting enums" in said:
         return f'; overlay.yaml could lift it: {{target: "{_jsonpath(pointer)}", update: {{title: AnotherName}}}}'
-    return _overlay(document, pointer)
+    return way_out(document, pointer)
 
 
 def _jsonpath(pointer: str) -> str:
@@ -279,7 +279,7 @@ def leave_out(path: str, method: str) -> str:
     return f'overlay.yaml could leave it out: {{target: "{target(path, method)}", remove: true}}'
 
 
-def _overlay(document: dict[str, Any], pointer: str) -> str:
+def way_out(document: dict[str, Any], pointer: str) -> str:
     """Return the line of overlay.yaml that leaves out the operation or the component at a pointer."""
     for path, method, _ in operations(document):
         if f"{pointer}/".startswith(f"{place(path, method)}/"):

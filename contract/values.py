@@ -93,6 +93,14 @@ def fields_of(document: dict[str, Any], schema: dict[str, Any], depth: int = 0) 
     return {**fields, **(schema.get("properties") or {})}, required | set(schema.get("required") or [])
 
 
+def contested(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
+    """Return the names of fields that stand in several parts of an allOf, not alike."""
+    parts = [normal(document, part) for part in schema.get("allOf") or []]
+    tables = [fields_of(document, part)[0] for part in parts] + [schema.get("properties") or {}]
+    names = [name for table in tables for name in table]
+    return {n for n in names if any(a[n] != b[n] for a in tables for b in tables if n in a and n in b)}
+
+
 def example(document: dict[str, Any], node: Any, path: str = "", depth: int = 0) -> Any:
     """Return a JSON value for a schema, with every field; binary values are bytes."""
     schema = normal(document, node)

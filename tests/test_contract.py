@@ -19,6 +19,7 @@ from duomi_api.contract import SCHEMAS, SERVER
 
 from contract import document as documents
 from contract.check import check as hold
+from contract.generate import build
 from contract.names import plan
 from contract.values import example
 
@@ -169,6 +170,23 @@ def test_the_page_s_own_examples_are_decoded(tmp_path: Path) -> None:
     (note,) = notes
     assert note.startswith("REVIEW ")
     assert "content/application~1json/example: the page's own example does not fit: KeyError" in note
+
+
+def test_a_field_in_two_parts_of_all_of_is_not_proven(tmp_path: Path) -> None:
+    """Which of two descriptions of a field the generator takes is noted as not proven."""
+    document = copy.deepcopy(documents.read_contract(ROOT / "openapi.yaml"))
+    media = task(document)["responses"]["200"]["content"]["application/json"]
+    other = {"type": "object", "properties": {"message": {"type": "string", "description": "in other words"}}}
+    media["schema"] = {"allOf": [media["schema"], other]}
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(document), encoding="utf-8")
+    made = plan(ROOT, spec)
+    build(made, ROOT, tmp_path / "duomi_api")
+
+    lines, notes = hold(made, tmp_path)
+
+    assert lines == []
+    assert [note for note in notes if "the field message stands in several parts of allOf" in note]
 
 
 def test_an_exception_of_the_check_is_no_fault_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,6 +232,24 @@ PAIRS: dict[str, tuple[Edit, Edit, str]] = {
     "null accepted": (body_of, lambda d: body_of(d, nullable=True), "NOTE"),
     "constant changed": (lambda d: d.fields["message"].update(const="a"), lambda d: d.fields["message"].update(const="b"), "REVIEW"),
     "operationId changed": (lambda d: d.get.update(operationId="a"), lambda d: d.get.update(operationId="b"), "BREAK"),
+    "value no longer taken": (
+        lambda d: body_of(d, properties={"a": {"enum": ["x", "y"]}}), lambda d: body_of(d, properties={"a": {"enum": ["x"]}}), "BREAK",
+    ),
+    "another value taken": (
+        lambda d: body_of(d, properties={"a": {"enum": ["x"]}}), lambda d: body_of(d, properties={"a": {"enum": ["x", "y"]}}), "REVIEW",
+    ),
+    "constant that is sent changed": (
+        lambda d: body_of(d, properties={"a": {"const": "x"}}), lambda d: body_of(d, properties={"a": {"const": "y"}}), "BREAK",
+    ),
+    "limit on what is sent": (body_of, lambda d: body_of(d, maxProperties=3), "REVIEW"),
+    "tighter limit on what is sent": (lambda d: body_of(d, maxProperties=3), lambda d: body_of(d, maxProperties=2), "BREAK"),
+    "looser limit on what is sent": (lambda d: body_of(d, maxProperties=3), lambda d: body_of(d, maxProperties=4), "NOTE"),
+    "other pattern of what is sent": (lambda d: body_of(d, pattern="a"), lambda d: body_of(d, pattern="b"), "BREAK"),
+    "cookie required": (
+        lambda d: d.parameters.append({"name": "c", "in": "cookie", "schema": {"type": "string"}}),
+        lambda d: d.parameters.append({"name": "c", "in": "cookie", "required": True, "schema": {"type": "string"}}),
+        "BREAK",
+    ),
     "variant added to a union": (
         lambda d: d.fields["message"].update(anyOf=[{"type": "string"}, {"type": "integer"}]),
         lambda d: d.fields["message"].update(anyOf=[{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]),
@@ -250,3 +268,19 @@ def test_a_change_between_two_edits_has_its_verdict(name: str) -> None:
     second(new)
 
     assert [change.verdict for change in changes(of_document(old.all), of_document(new.all))] == [verdict]
+
+
+def test_a_component_that_many_operations_use_changes_once() -> None:
+    """A change of one pointer is one line, with the worst verdict, however many operations use it."""
+    old, new = Doc(), Doc()
+    for doc, kind in ((old, "string"), (new, "integer")):
+        doc.all["components"]["schemas"]["Note"] = {"type": "object", "properties": {"a": {"type": kind}}}
+        media = {"application/json": {"schema": {"$ref": "#/components/schemas/Note"}}}
+        for name in ("b", "c"):
+            doc.paths[f"/v1/{name}"] = {
+                "post": {"requestBody": {"content": media}, "responses": {"200": {"description": "", "content": media}}}
+            }
+
+    (change,) = changes(of_document(old.all), of_document(new.all))
+
+    assert (change.verdict, change.pointer) == ("BREAK", "/components/schemas/Note/properties/a")

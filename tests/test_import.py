@@ -278,6 +278,10 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         "overlay.yaml: /actions/2",
     ),
     "class override without a class": (lambda d: answer(d)["properties"].pop("action"), "generator.yaml"),
+    "a parameter with the name of a local variable": (
+        lambda d: task(d)["parameters"].append({"name": "headers", "in": "query", "required": True, "schema": {"type": "string"}}),
+        r"contract check: .* the query parameter headers is sent as .*overlay.yaml could leave it out",
+    ),
     "two operations with one name": (
         lambda d: d["paths"].update({"/v1/x": {"get": {"operationId": "get_video_task", "responses": {"200": {"description": ""}}}}}),
         "overlay.yaml could name one",
@@ -499,6 +503,13 @@ DIALECT: dict[str, tuple[Edit, str]] = {
     "values with one name": (lambda d: answer(d)["properties"].update(note={"enum": ["a_b", "a-b"]}), "names would collide"),
     "default that is no such value": (
         lambda d: answer(d)["properties"].update(note={"type": "integer", "default": ""}), "/default: '' is no such value",
+    ),
+    "default of a schema elsewhere": (
+        lambda d: (
+            d["components"]["schemas"].update(Kind={"type": "string", "enum": ["a"]}),
+            answer(d)["properties"].update(note={"allOf": [{"$ref": "#/components/schemas/Kind"}], "default": "b"}),
+        ),
+        "/default: 'b' is no such value",
     ),
     "label of an unknown value": (
         lambda d: answer(d)["properties"]["state"]["enum"].remove("running"), "names 'running', which enum lacks",
