@@ -1,7 +1,6 @@
 """The commands of the maintainer's tool."""
 
 import argparse
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -62,28 +61,23 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     print_report(found, more=more, colours=sys.stdout.isatty())
     sys.stdout.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    _keep_pages(merged.pages, scratch)
     generation.move_in(imported, current)
     generation.move_in(new, package)
+    _keep_pages(merged.pages, scratch)
     return 0
 
 
 def _keep_pages(pages: list[Page], scratch: Path) -> None:
     """Keep the pages of a contract that is made of several, word for word."""
     folder = ROOT / "pages"
-    if not pages:
-        if folder.is_dir():
-            folder.replace(scratch / "pages-before")
-        return
-    kept = scratch / "pages"
-    if folder.is_dir():
-        shutil.copytree(folder, kept)
-    kept.mkdir(exist_ok=True)
+    if pages:
+        folder.mkdir(exist_ok=True)
+    elif folder.is_dir():
+        folder.replace(scratch / "pages")
     for page in pages:
-        (kept / page.file).write_text(page.text, encoding="utf-8", newline="\n")
-    if folder.is_dir():
-        folder.replace(scratch / "pages-before")
-    kept.replace(folder)
+        kept = scratch / page.file
+        kept.write_text(page.text, encoding="utf-8", newline="\n")
+        kept.replace(folder / page.file)
 
 
 def _facts(path: Path) -> Facts:
