@@ -122,14 +122,14 @@ class Join:
             at = f"{pointer}/{escape(key)}"
             both = key in old and key in new
             if key in _TEXTS or key.startswith("x-") or (both and old[key] == new[key]):
-                joined[key] = old.get(key, new.get(key))
+                joined.setdefault(key, old.get(key, new.get(key)))
             elif key == "properties":
                 joined[key] = self.mapping(old.get(key) or {}, new.get(key) or {}, at, self.schema)
             elif key == "required":
                 joined[key] = [name for name in old.get(key) or [] if name in (new.get(key) or [])]
                 self.review(at, f"required is what both require: {', '.join(joined[key]) or 'nothing'}")
             elif key == "type":
-                joined[key] = self.type(old.get(key), new.get(key), at)
+                joined |= self.type(old.get(key), new.get(key), at)
             elif key == "nullable":
                 joined[key] = bool(old.get(key)) or bool(new.get(key))
                 self.review(at, "null is allowed for")
@@ -143,13 +143,16 @@ class Join:
                 self.review(at, "neither holds")
         return joined
 
-    def type(self, old: Any, new: Any, pointer: str) -> Any:
-        """Join two types, of which only numbers have a wider one."""
-        kinds = {old, new} if isinstance(old, str) and isinstance(new, str) else set()
-        if kinds != _NUMBERS:
+    def type(self, old: Any, new: Any, pointer: str) -> dict[str, Any]:
+        """Join two types, of which only numbers have a wider one; a value without a type may be anything."""
+        if old is None or new is None:
+            kind = old or new
+            self.review(pointer, "only one says the type")
+            return {"type": kind} if kind in {"object", "array"} else {}
+        if not (isinstance(old, str) and isinstance(new, str)) or {old, new} != _NUMBERS:
             raise self.contradiction(pointer)
         self.review(pointer, "it is a number")
-        return "number"
+        return {"type": "number"}
 
     def values(self, joined: dict[str, Any], old: dict[str, Any], new: dict[str, Any], pointer: str) -> None:
         """Put the values of both into one list."""

@@ -24,7 +24,9 @@ from werkzeug import Request, Response
 from contract import commands
 from contract import generate as generation
 from contract.check import check as hold
+from contract.document import ContractError, Page
 from contract.names import plan
+from contract.pages import join
 
 PAGES = Path(__file__).parent / "pages"
 THING = "/paths/~1v1~1things/get"
@@ -241,6 +243,80 @@ def test_bodies_that_differ_are_joined(taken: Taken) -> None:
     reviews = [line for line in out.splitlines() if line.startswith("REVIEW") and "differ" in line]
     assert [line.split(": ")[0].rpartition("/")[2] for line in reviews] == ["enum", "required"]
     assert all("0.json" in line and "1.json" in line for line in reviews)
+
+
+Part = dict[str, Any]
+SCHEMAS_JOINED: dict[str, tuple[Part, Part, Part]] = {
+    "numbers": ({"type": "integer"}, {"type": "number"}, {"type": "number"}),
+    "null": ({"type": "string", "nullable": True}, {"type": "string"}, {"type": "string", "nullable": True}),
+    "values": ({"enum": ["a"]}, {"enum": ["b", "a"]}, {"enum": ["a", "b"]}),
+    "constants": ({"const": "a"}, {"const": "b"}, {"enum": ["a", "b"]}),
+    "values and none": ({"type": "string", "enum": ["a"]}, {"type": "string"}, {"type": "string"}),
+    "labels": (
+        {"enum": [1], "x-apifox-enum": [{"value": 1, "name": "one"}]},
+        {"enum": [2], "x-apifox-enum": [{"value": 2, "name": "two"}]},
+        {"enum": [1, 2], "x-apifox-enum": [{"value": 1, "name": "one"}, {"value": 2, "name": "two"}]},
+    ),
+    "limits": ({"type": "string", "maxLength": 1}, {"type": "string", "maxLength": 2}, {"type": "string"}),
+    "no type": ({"type": "string"}, {"description": "any"}, {"description": "any"}),
+    "no type of an object": ({"type": "object"}, {"properties": {}}, {"type": "object", "properties": {}}),
+    "items": (
+        {"type": "array", "items": {"type": "integer"}},
+        {"type": "array", "items": {"type": "number"}},
+        {"type": "array", "items": {"type": "number"}},
+    ),
+    "a reference": ({"$ref": "#/components/schemas/Base"}, {"type": "number"}, {"type": "number"}),
+}
+
+
+def joined(one: Part, two: Part) -> tuple[Part, list[str]]:
+    """Join two pages of one operation, whose parts are given."""
+    lines: list[str] = []
+    base = {"openapi": "3.0.1", "components": {"schemas": {"Base": {"type": "integer"}}}}
+    pages = [
+        Page(f"{name}.json", "", base | {"paths": {"/v1/a": {"post": part}}})
+        for name, part in (("one", one), ("two", two))
+    ]
+    return join(pages, lines)["paths"]["/v1/a"]["post"], lines
+
+
+@pytest.mark.parametrize("name", SCHEMAS_JOINED)
+def test_schemas_are_joined_as_widely_as_a_client_needs(name: str) -> None:
+    """What fits one of two schemas fits the joined one, and a REVIEW line names both pages."""
+    one, two, both = SCHEMAS_JOINED[name]
+
+    operation, lines = joined(*({"requestBody": {"content": {"a/json": {"schema": part}}}} for part in (one, two)))
+
+    assert operation["requestBody"]["content"]["a/json"]["schema"] == both
+    assert lines
+    assert all(re.match(r"REVIEW /paths/~1v1~1a/post/\S+: one.json and two.json differ; ", line) for line in lines)
+
+
+def test_parameters_bodies_and_answers_are_joined() -> None:
+    """What one page lacks need not be sent, and answers of either page are known."""
+    there = {"name": "q", "in": "query", "required": True, "schema": {"type": "string"}}
+    same = {"name": "id", "in": "query", "required": True, "schema": {"type": "integer"}}
+    one = {"parameters": [there, same], "requestBody": {"required": True, "content": {}}, "responses": {"200": {}}}
+    two = {"parameters": [same | {"required": False}], "responses": {"400": {}}}
+
+    operation, lines = joined(one, two)
+
+    assert [parameter["required"] for parameter in operation["parameters"]] == [False, False]
+    assert operation["requestBody"]["required"] is False
+    assert list(operation["responses"]) == ["200", "400"]
+    assert [line.split(": ")[0].removeprefix("REVIEW /paths/~1v1~1a/post/") for line in lines] == [
+        "parameters/0", "parameters/1/required", "requestBody/required",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [({"type": "string"}, {"type": "object"}), ({"anyOf": []}, {"anyOf": [{}]})],
+)
+def test_schemas_that_cannot_be_joined_are_an_error(one: Part, two: Part) -> None:
+    """Types that have no wider one in common are an error with both pages and the pointer."""
+    with pytest.raises(ContractError, match=r"one.json and two.json contradict each other at /paths/~1v1~1a/post/"):
+        joined(*({"requestBody": {"content": {"a/json": {"schema": part}}}} for part in (one, two)))
 
 
 def test_several_blocks_of_one_page_are_several_pages(taken: Taken) -> None:
