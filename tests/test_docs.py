@@ -75,7 +75,8 @@ def code_blocks(page: Path) -> list[str]:
 def test_both_readmes_have_the_same_code() -> None:
     """The English and the Chinese README show the same code and the same commands, comments aside."""
     english, chinese = (
-        [re.sub(r" +#.*", "", block) for block in code_blocks(ROOT / name)] for name in ("README.md", "README.zh-CN.md")
+        [re.sub(r"( +#.*|^#.*\n)", "", block, flags=re.MULTILINE) for block in code_blocks(ROOT / name)]
+        for name in ("README.md", "README.zh-CN.md")
     )
 
     assert len(english) > 5
