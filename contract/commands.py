@@ -60,16 +60,11 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     more = [*merged.lines, *made.notes, *notes, *unnamed(made.document)]
     print_report(found, more=more, colours=sys.stdout.isatty())
     sys.stdout.flush()
-    before_moving = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    try:
-        generation.move_in(imported, current)
-        generation.move_in(new, package)
-        _keep_pages(merged.pages, scratch)
-    finally:
-        # What came meanwhile came too late.
-        for number in INTERRUPTS:
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before_moving)
+    # To the end of the process: whoever is told of an interrupt may take it that nothing has changed.
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    generation.move_in(imported, current)
+    generation.move_in(new, package)
+    _keep_pages(merged.pages, scratch)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch, request: pyte
     if "index" not in request.keywords:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     return authority
+
+
+@pytest.fixture(autouse=True)
+def unblocked() -> Iterator[None]:
+    """Let signals through again: the maintainer's tool blocks them to the end of its process, which here is the test's."""
+    yield
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 @pytest.fixture
