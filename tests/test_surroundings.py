@@ -58,7 +58,10 @@ def half_a_clip(url: str) -> Any:
 def test_a_signal_leaves_no_part_of_a_clip(tmp_path: Path, number: signal.Signals, words: str) -> None:
     """After a signal the exit code is 130 or 143, the command that resumes is printed, and no part of a clip is left."""
     with FaultServer([half_a_clip("")]) as server:
-        process = start(tmp_path, server.url, *words.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = start(
+            tmp_path, server.url, *words.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the tests may run under nohup
+        )  # fmt: skip
         until(lambda: list((tmp_path / "clips").glob("*.part")) if (tmp_path / "clips").exists() else None)
         process.send_signal(number)
         _, error = process.communicate(timeout=20)
