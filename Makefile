@@ -57,7 +57,7 @@ endif
 # All tests, and the branch coverage of the hand-written code.
 test-all: setup
 	coverage erase
-	coverage run -m pytest -q -n 4 -m ''
+	coverage run -m pytest -q -n 3 -m ''
 	coverage combine --quiet
 	coverage report
 

@@ -47,9 +47,9 @@ def check_results(results: dict[str, Any]) -> None:
     for task_id, result in results.items():
         if task_id in BAD:
             with pytest.raises(TaskFailedError, match=f"{task_id} failed: no"):
-                result.get(30)
+                result.get(120)
         else:
-            assert Task.from_payload(result.get(30)).id == task_id
+            assert Task.from_payload(result.get(120)).id == task_id
 
 
 def kill_and_count(broker: Broker, simulator: Simulator, workers: Workers) -> tuple[int, int]:

@@ -10,15 +10,12 @@ import heapq
 import logging
 import math
 from collections.abc import Sequence
-from typing import Final
 
 from duomi._core.poll import SUSPENDED, Failure, Poll, PollAgain, Poller, PollState, is_changed, raise_if_failed
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, RequestFlow, Requests, Send, Sleep
 from duomi._errors import AuthenticationError, DuomiError
 from duomi._task import Outcome, Task
-
-FIRST_IN_FLIGHT: Final = 16
 
 log = logging.getLogger("duomi")
 
@@ -83,8 +80,6 @@ class Scheduler:
         # With no time at all each task is polled once, as `wait` does.
         self._resumed_at = began if self._ends_at == began else -math.inf
         self.max_in_flight = max_in_flight
-        # So that a limit of the rate is met by a few polls, and not by all.
-        self._allowed = min(max_in_flight, FIRST_IN_FLIGHT)
         self._in_flight = 0
         self._refusal: AuthenticationError | None = None
 
@@ -124,7 +119,7 @@ class Scheduler:
             had_turn, refusal = job.sent_at > -math.inf, self._requests.rate.last_refusal
             error = self._refusal or job.poller.expired(job.last, had_turn=had_turn, refusal=refusal)
             return Outcome(job.poller.task_id, job.last, error)
-        if self._in_flight >= self._allowed:
+        if self._in_flight >= self.max_in_flight:
             return math.inf
         # Single calls of the client come first.
         turn = now + self._requests.rate.delay(now)
@@ -162,7 +157,6 @@ class Scheduler:
         typical = self._requests.typical.of(result if isinstance(result, Task) else job.last)
         job.state, decision = job.poller.step(job.state, poll, job.last, self._runtime.jitter(), typical)
         if isinstance(result, Task):
-            self._allowed = min(self.max_in_flight, self._allowed + 1)
             if job.last is None or is_changed(result, job.last):
                 job.changed = result
             job.last = result
