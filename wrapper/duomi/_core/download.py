@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import httpx
@@ -141,7 +141,8 @@ class Fetch:
         sink: takes its bytes.
         runtime: the clock and the jitter.
         retry: how often it is asked for.
-        error: makes an error of a message and a URL.
+        path: the file that it is saved as, for errors; None if it is streamed.
+        saved: the files that were saved before, for errors.
     """
 
     def __init__(
@@ -152,7 +153,8 @@ class Fetch:
         sink: Sink,
         runtime: Runtime,
         retry: Retry,
-        error: Callable[[str, str], DownloadError],
+        path: str | None = None,
+        saved: Sequence[str] = (),
     ) -> None:
         self.size: int | None = None
         self.content_type: str = ""
@@ -163,7 +165,8 @@ class Fetch:
         self._sink = sink
         self._runtime = runtime
         self._retry = retry
-        self._error = error
+        self._path = path
+        self._saved = saved
         self._done = 0
         self._etag: str | None = None
         self._warned = False
@@ -190,10 +193,7 @@ class Fetch:
 
     def error(self, text: str, *, is_transient: bool = False) -> DownloadError:
         """Return an error that names the clip."""
-        error = self._error(f"{self._name}: {text}", self.url)
-        error.args = (*error.args[:-1], is_transient)
-        error.is_transient = is_transient
-        return error
+        return DownloadError(f"{self._name}: {text}", self.url, self._path, self._saved, is_transient)
 
     @property
     def _much(self) -> int:

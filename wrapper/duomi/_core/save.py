@@ -92,7 +92,7 @@ def save_flow(task: Task, target: Target, urls: Urls, runtime: Runtime, retry: R
             continue
         file = _File(path, folder.part(name), target, saved)
         try:
-            fetch = Fetch(name, urls, number, file, runtime, retry, file.error)
+            fetch = Fetch(name, urls, number, file, runtime, retry, str(path), saved)
             yield from fetch.run()
             yield from file.finish(fetch.url)
         finally:

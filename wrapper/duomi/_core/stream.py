@@ -21,7 +21,7 @@ class Stream:
             last = len(urls.all) - 1
             raise ConfigurationError(f"index must be a whole number from 0 to {last}, not {index!r}")
         name = f"clip {index} of task {task.task_id}"
-        self.fetch: Fetch = Fetch(name, urls, index, self, runtime, retry, DownloadError)
+        self.fetch: Fetch = Fetch(name, urls, index, self, runtime, retry)
         self._handed_out = hashlib.sha256()
         self._again = hashlib.sha256()
         self._sent = 0
