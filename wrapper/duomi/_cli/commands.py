@@ -19,7 +19,7 @@ from duomi._cli.jobs import Job, finish, follow
 from duomi._cli.screen import OutputError, Screen, TaskResult, exit_code, print_stderr
 from duomi._cli.streams import TERMINATED, read_stdin, silence
 from duomi._client import AsyncDuomi, Duomi
-from duomi._config import check_directory, check_task_id
+from duomi._config import IfExists, check_directory, check_task_id
 from duomi._core.names import file_name
 from duomi._errors import ConfigurationError, DuomiError
 from duomi._io.files import Folder
@@ -132,8 +132,8 @@ def _wait(
     resume += ["--timeout", f"{timeout:g}"] if timeout is not None else []
     resume += _again(json=json, verbose=verbose)
     directory = None if download is None else _checked(download, ids)
-    if_exists = "replace" if overwrite else "skip"
-    finish(Job(AsyncDuomi(polling=polling), ids, directory, Screen(json=json), resume, if_exists))  # type: ignore[arg-type]
+    if_exists: IfExists = "replace" if overwrite else "skip"
+    finish(Job(AsyncDuomi(polling=polling), ids, directory, Screen(json=json), resume, if_exists))
 
 
 @_command(
@@ -153,9 +153,9 @@ def _download(
     resume = ["duomi", "download", *(["--directory", str(directory)] if directory != Path() else [])]
     resume += ["--overwrite"] if overwrite else []
     resume += _again(json=json, verbose=verbose)
-    if_exists = "replace" if overwrite else "skip"
+    if_exists: IfExists = "replace" if overwrite else "skip"
     target = _checked(directory, ids)
-    finish(Job(AsyncDuomi(), ids, target, Screen(json=json), resume, if_exists, only_finished=True))  # type: ignore[arg-type]
+    finish(Job(AsyncDuomi(), ids, target, Screen(json=json), resume, if_exists, only_finished=True))
 
 
 @_command("demo", "It talks to a simulator on this machine, and writes to demo/.", "duomi demo")
