@@ -213,12 +213,18 @@ def on_a_terminal(folder: Path, base_url: str, *arguments: str, **environment: s
             patch.setenv(name, value)
         process = start(folder, base_url, *arguments, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
+    shown = read_terminal(ours)
+    return process.wait(20), shown
+
+
+def read_terminal(ours: int) -> str:
+    """Return all that a terminal shows, and close it."""
     shown = b""
     with contextlib.suppress(OSError):
         while chunk := os.read(ours, 65_536):
             shown += chunk
     os.close(ours)
-    return process.wait(20), shown.decode()
+    return shown.decode()
 
 
 def test_a_terminal_shows_bars_and_a_table(tmp_path: Path, base_url: str) -> None:

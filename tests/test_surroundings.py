@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -21,7 +20,7 @@ from duomi._core.names import quoted
 from duomi.simulator import CLIP, Script, Simulator
 from faults import Exchange, FaultServer, answer, hang, head
 from harness import KEY, until
-from test_cli import TASKS, duomi, on_a_terminal, shown_on, start
+from test_cli import TASKS, duomi, on_a_terminal, read_terminal, shown_on, start
 
 ROOT = Path(__file__).parent.parent
 
@@ -198,13 +197,9 @@ def test_the_tests_pass_on_a_narrow_terminal(tmp_path: Path) -> None:
         cwd=ROOT, env=environment | {"COLUMNS": "40"}, stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):
-        while chunk := os.read(ours, 65_536):
-            shown += chunk
-    os.close(ours)
+    shown = read_terminal(ours)
 
-    assert process.wait(60) == 0, shown.decode()[-3_000:]
+    assert process.wait(60) == 0, shown[-3_000:]
 
 
 def test_a_folder_that_cannot_be_one_is_told_before_the_wait(tmp_path: Path) -> None:
