@@ -82,8 +82,7 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _brief(value: object) -> str:
-    # What is behind the question mark of a signed URL is a secret.
-    text = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", repr(value)[:_LINE])
+    text = without_signature(repr(value)[:_LINE])
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -253,6 +252,11 @@ def is_deep(payload: object) -> bool:
         if not level:
             return False
     return True
+
+
+def without_signature(text: str) -> str:
+    """Return a text without what is behind the question mark of a signed URL, which is a secret."""
+    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
 
 
 def one_line(text: str) -> str:

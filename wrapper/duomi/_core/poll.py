@@ -250,8 +250,7 @@ class Poller(NamedTuple):
         if left <= 0:
             said = str(problem.error).partition("; ")[2] or problem.error
             text = f"rate limited for {at - since:.0f} s without an answer; {said}"
-            error = type(problem.error)(text, *problem.error.args[1:])
-            return state, Failure(problem._replace(error=error).to_exception())
+            return state, Failure(problem.saying(text).to_exception())
         if self._was_last(at):
             return state, self._timed_out(last, problem, had_turn=not problem.not_sent)
         backoff = jitter * min(REFUSED_BACKOFF * 2.0 ** min(state.refusals, 10), REFUSED_BACKOFF_MAX)

@@ -33,6 +33,7 @@ from duomi._payload import (
     refusal_code,
     vendor_message,
     whole_number,
+    without_signature,
 )
 from duomi._task import Task
 
@@ -117,14 +118,16 @@ class Problem(NamedTuple):
         """Return the same, which says that it asks for too long a pause."""
         text = f"asked to wait {self.retry_after:g} s, more than max_retry_after ({max_retry_after:g} s)"
         first, _, rest = str(self.error).partition("; ")
-        return self._replace(error=type(self.error)(f"{first}; {text}; {rest}", *self.error.args[1:]))
+        return self.saying(f"{first}; {text}; {rest}")
 
     def after(self, attempts: int) -> Problem:
         """Return the same, which says how often it was tried."""
         first, mark, rest = str(self.error).partition("; ")
-        return self._replace(
-            error=type(self.error)(f"{first}, after {attempts} attempts{mark}{rest}", *self.error.args[1:])
-        )
+        return self.saying(f"{first}, after {attempts} attempts{mark}{rest}")
+
+    def saying(self, text: str) -> Problem:
+        """Return the same with another message."""
+        return self._replace(error=type(self.error)(text, *self.error.args[1:]))
 
     def to_exception(self) -> DuomiError:
         """Return the error with its cause, ready to be raised."""
@@ -331,7 +334,7 @@ def described(error: Exception) -> str:
     if isinstance(error, httpx.RemoteProtocolError) and not re.search("disconnected|closed", str(error)):
         return "what came is not HTTP"
     text = next(filter(None, (_words(each) for each in _causes(error))), type(error).__name__)
-    return re.sub(r"(https?://[^\s?]*)\?[^\s'\"]*", r"\1", one_line(text))
+    return without_signature(one_line(text))
 
 
 def _words(error: BaseException) -> str:
