@@ -24,7 +24,7 @@ from duomi._config import (
     check_max_in_flight,
     check_task,
     check_task_id,
-    check_task_ids,
+    check_tasks,
     check_timeout,
     with_interval_of_tests,
 )
@@ -55,20 +55,24 @@ def _id(driver: BaseDriver, task: str | Task) -> str:
     return driver.settings.auth.check_free_of_key("the task id", check_task_id(task))
 
 
-def _poller(driver: BaseDriver, task: str | Task, timeout: Timeout, polling: Polling | None) -> Poller:
+def _pollers(
+    driver: BaseDriver, tasks: Iterable[str | Task], timeout: Timeout, polling: Polling | None
+) -> list[Poller]:
+    """Return what decides about the wait for each task; each id once, and all under the same terms."""
     polling = driver.settings.polling if polling is None else polling
     if not isinstance(polling, Polling):
         raise ConfigurationError(f"polling must be a duomi.Polling, not {polling!r}")
     polling = with_interval_of_tests(polling, driver.settings.base_url)
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     longest, max_rate = driver.settings.retry.max_retry_after, driver.settings.max_rate
-    return Poller(_id(driver, task), polling, limit, longest, max_rate=max_rate)
+    task_ids = dict.fromkeys(_id(driver, task) for task in tasks)
+    return [Poller(task_id, polling, limit, longest, max_rate=max_rate) for task_id in task_ids]
 
 
 def _watch(driver: BaseDriver, task: str | Task, timeout: Timeout, polling: Polling | None) -> WatchFlow:
     """Return the flow of one wait, its arguments checked."""
     driver.ensure_open()
-    poller = _poller(driver, task, timeout, polling)
+    (poller,) = _pollers(driver, [task], timeout, polling)
     return watch_flow(poller, driver.requests)
 
 
@@ -78,7 +82,7 @@ def _scheduler(
     """Return the scheduler of many waits, their arguments checked."""
     driver.ensure_open()
     check_max_in_flight(max_in_flight)
-    pollers = [_poller(driver, task_id, timeout, polling) for task_id in check_task_ids(tasks)]
+    pollers = _pollers(driver, check_tasks(tasks), timeout, polling)
     if pollers and len(pollers) > pollers[0].max_rate * pollers[0].timeout:
         log.warning(
             "%d tasks cannot all be polled: max_rate %g/s allows %d polls in %g s",

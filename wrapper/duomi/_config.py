@@ -70,7 +70,7 @@ class APIKeyAuth(httpx.Auth):
             raise ConfigurationError(f"{source} begins with `Authorization:`: give the key alone")
         self.__key = key
         # A server may repeat the part behind a scheme word such as Bearer alone.
-        secrets = [each for each in (key, key.rpartition(" ")[2]) if len(each) >= SHORTEST_SECRET]
+        secrets = [each for each in dict.fromkeys((key, key.rpartition(" ")[2])) if len(each) >= SHORTEST_SECRET]
         if not secrets:
             log.warning("the API key is shorter than %d characters; is it complete?", SHORTEST_SECRET)
         self.__secrets = secrets
@@ -120,7 +120,7 @@ class APIKeyAuth(httpx.Auth):
         if self.__secrets and ("%" in text or "\\" in text):
             if self.__escaped is None:
                 # To compile it takes a hundred times longer than to replace.
-                self.__escaped = re.compile("|".join("".join(map(_written, each)) for each in self.__secrets))
+                self.__escaped = re.compile(_written(self.__secrets))
             text = self.__escaped.sub("***", text)
         return "***" if text == self.__key else text
 
@@ -133,13 +133,17 @@ class APIKeyAuth(httpx.Auth):
             body = body.replace(secret.encode(), b"***")
         if b"%" in body or b"\\" in body:
             if self.__escaped_in_body is None:
-                pattern = "|".join("".join(map(_written, each)) for each in self.__secrets)
-                self.__escaped_in_body = re.compile(pattern.encode())
+                self.__escaped_in_body = re.compile(_written(self.__secrets).encode())
             body = self.__escaped_in_body.sub(b"***", body)
         return body
 
 
-def _written(character: str) -> str:
+def _written(secrets: Iterable[str]) -> str:
+    """Return a pattern of how a server may write a secret."""
+    return "|".join("".join(map(_one_written, secret)) for secret in secrets)
+
+
+def _one_written(character: str) -> str:
     """Return a pattern of how a server may write a character: plain, in a URL, or in JSON."""
     code = f"{ord(character):02x}"
     in_hex = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
@@ -332,8 +336,8 @@ def check_task(task: object) -> Task:
     return task
 
 
-def check_task_ids(tasks: Iterable[str | Task]) -> list[str]:
-    """Return the ids of many tasks, each once.
+def check_tasks(tasks: Iterable[str | Task]) -> Iterable[str | Task]:
+    """Return a collection of ids or tasks.
 
     Raises:
         ConfigurationError: it is not a collection of ids or tasks.
@@ -342,7 +346,7 @@ def check_task_ids(tasks: Iterable[str | Task]) -> list[str]:
         raise ConfigurationError(f"tasks is a collection of ids or tasks, not one {type(tasks).__name__}")
     if not isinstance(tasks, Iterable):
         raise ConfigurationError(f"tasks is a collection of ids or tasks, not {type(tasks).__name__}")
-    return list(dict.fromkeys(map(check_task_id, tasks)))
+    return tasks
 
 
 def check_max_in_flight(max_in_flight: object) -> None:
