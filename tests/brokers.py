@@ -132,11 +132,14 @@ class Workers:
         """Suspend a worker and its pool."""
         os.killpg(worker.pid, signal.SIGSTOP)
 
+    def resume(self, worker: subprocess.Popen[bytes]) -> None:
+        os.killpg(worker.pid, signal.SIGCONT)
+
     def freeze(self, worker: subprocess.Popen[bytes], is_there: Callable[[], object]) -> None:
         """Suspend a worker and its pool at a moment when something is true."""
         self.stop(worker)
         while not is_there():
-            os.killpg(worker.pid, signal.SIGCONT)
+            self.resume(worker)
             time.sleep(0.01)
             self.stop(worker)
 

@@ -124,7 +124,11 @@ def test_a_wait_that_a_dead_worker_took_but_did_not_note_is_sent_again(
         results.append(waiting().delay(f"task-{len(results)}"))
         return not messages(broker)
 
-    workers.freeze(idle, is_lost)
+    workers.stop(idle)
+    while not is_lost():
+        workers.resume(idle)
+        until(lambda: not messages(broker))  # the worker asks for the next one
+        workers.stop(idle)
     workers.kill(idle)
     workers.start("-c", "1")
     payloads = [result.get(60) for result in results]
