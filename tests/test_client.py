@@ -357,15 +357,6 @@ def test_both_clients_have_the_same_signatures() -> None:
         ]
 
 
-def test_all_lists_every_public_name() -> None:
-    """`__all__` is every public name of the package, and nothing else."""
-    public = {name for name, value in vars(duomi).items() if not (name.startswith("_") or inspect.ismodule(value))} | {
-        "__version__"
-    }
-
-    assert public == set(duomi.__all__)
-
-
 def test_a_task_without_a_video_is_not_downloaded(call: Caller) -> None:
     """An unfinished task, a failed one, and one without a video raise `DownloadError`."""
     for name in ("running", "error-message", "characters"):

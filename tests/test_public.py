@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import pickle
 import pickletools
+import subprocess
+import sys
 import typing
 from typing import Any
 
@@ -30,6 +32,24 @@ def test_all_is_what_can_be_imported() -> None:
 
     assert set(duomi.__all__) == public | {"__version__"}
     assert len(duomi.__all__) == len(set(duomi.__all__))
+
+
+def test_the_async_client_is_imported_when_it_is_asked_for() -> None:
+    """Those who block do not load anyio; `dir` and `import *` name all the same."""
+    program = """
+import sys, duomi
+assert "anyio" not in sys.modules
+assert set(duomi.__all__) <= set(dir(duomi))
+from duomi import *
+assert AsyncDuomi is duomi.AsyncDuomi and AsyncClip and AsyncCompleted and "anyio" in sys.modules
+try:
+    duomi.nothing
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.stdout + done.stderr == "module 'duomi' has no attribute 'nothing'\n"
 
 
 @pytest.mark.parametrize("kind", OURS)

@@ -1,8 +1,10 @@
 """The client for duomiapi.com's video tasks."""
 
+import typing
+
 from duomi_api.models import TaskAction, TaskState
 
-from duomi._client import AsyncDuomi, Duomi
+from duomi._client import Duomi
 from duomi._errors import (
     APIConnectionError,
     APIResponseError,
@@ -17,8 +19,7 @@ from duomi._errors import (
     RateLimitError,
     ServerError,
 )
-from duomi._io.aio import AsyncCompleted
-from duomi._io.clips import AsyncClip, Clip
+from duomi._io.clips import Clip
 from duomi._io.sync import Completed
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import (
@@ -33,6 +34,11 @@ from duomi._task import (
     Video,
 )
 from duomi._version import __version__
+
+if typing.TYPE_CHECKING:
+    from duomi._async_client import AsyncDuomi
+    from duomi._io.aio import AsyncCompleted
+    from duomi._io.aio_clips import AsyncClip
 
 __all__ = [
     "APIConnectionError",
@@ -69,3 +75,20 @@ __all__ = [
     "Video",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the async client when it is first asked for: those who block do not need anyio.
+
+    Raises:
+        AttributeError: there is no such name.
+    """
+    if name not in {"AsyncClip", "AsyncCompleted", "AsyncDuomi"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from duomi import _async_client  # noqa: PLC0415  (as above)
+
+    return globals().setdefault(name, getattr(_async_client, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,10 +15,11 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from duomi._async_client import AsyncDuomi
 from duomi._cli.jobs import Job, finish, follow
 from duomi._cli.screen import OutputError, Screen, TaskResult, exit_code, print_stderr
 from duomi._cli.streams import TERMINATED, read_stdin, silence
-from duomi._client import AsyncDuomi, Duomi
+from duomi._client import Duomi
 from duomi._config import IfExists, check_directory, check_task_id
 from duomi._core.names import file_name
 from duomi._errors import ConfigurationError, DuomiError

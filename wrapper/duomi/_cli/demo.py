@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from duomi._client import AsyncDuomi
+from duomi._async_client import AsyncDuomi
 from duomi._policy import Polling
 from duomi.simulator import Script, Simulator, proxy_variables
 

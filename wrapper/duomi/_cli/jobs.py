@@ -11,9 +11,9 @@ from typing import Final
 import attrs
 import typer
 
+from duomi._async_client import AsyncDuomi
 from duomi._cli.screen import Screen, TaskResult, exit_code, print_stderr
 from duomi._cli.streams import TERMINATED
-from duomi._client import AsyncDuomi
 from duomi._config import IfExists
 from duomi._core.names import quoted
 from duomi._errors import DuomiError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duomi_api
 import httpx
@@ -10,8 +10,10 @@ import httpx
 from duomi._config import HEADERS
 from duomi._core.reply import Reply
 from duomi._errors import ConfigurationError
-from duomi._io.aio import AsyncDriver
 from duomi._io.sync import Driver
+
+if TYPE_CHECKING:
+    from duomi._io.aio import AsyncDriver
 
 # The body is decompressed already; cookies are not kept, and redirects are not followed.
 _REMOVED = ("content-encoding", "content-length", "transfer-encoding", "set-cookie", "location")
@@ -42,7 +44,7 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         Raises:
             ConfigurationError: the client is a `Duomi`.
         """
-        if not isinstance(self._driver, AsyncDriver):
+        if isinstance(self._driver, Driver):
             raise ConfigurationError("Duomi.api serves the generated sync functions; for asyncio use AsyncDuomi.api")
         await request.aread()
         return self._response(await self._driver.call(self._driver.requests.api(request)))
