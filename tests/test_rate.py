@@ -316,6 +316,24 @@ def test_a_large_batch_loses_no_wait_to_a_low_limit(count: int, polls: int) -> N
     assert seconds < 1.5 * count * polls / 10.0
 
 
+def test_the_first_polls_of_a_batch_do_not_all_begin_before_the_first_answer() -> None:
+    """16 are under way at once, and one more for each that has ended; the others begin 2 ms apart."""
+    now, began = 0.0, list[tuple[float, Job]]()
+    pollers = [Poller(str(n), Polling(interval=5.0), 60.0, 60.0) for n in range(80)]
+    scheduler = Scheduler(pollers, requests_on(lambda: now, Retry()), 64)
+    while len(began) < 52:
+        found = scheduler.pop()
+        if isinstance(found, float):
+            now += found
+        elif isinstance(found, Job):
+            began.append((now, found))
+            for _, job in began[:16] if len(began) == 17 else ():
+                body = payload("running") | {"id": job.task_id}
+                scheduler.advance(job, Reply(200, httpx.Headers(), json.dumps(body).encode()))
+
+    assert [at for at, _ in began] == pytest.approx([0.0] * 16 + [0.002] * 32 + [0.004, 0.006, 0.008, 0.010])
+
+
 def test_last_polls_are_spread_before_the_deadline() -> None:
     """Under `max_rate` each task is polled once more in the time before the deadline, not all of them at once."""
     now, polled = 0.0, dict[str, list[float]]()

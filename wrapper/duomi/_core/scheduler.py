@@ -10,12 +10,18 @@ import heapq
 import logging
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from duomi._core.poll import SUSPENDED, Failure, Poll, PollAgain, Poller, PollState, is_changed, raise_if_failed
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, RequestFlow, Requests, Send, Sleep
 from duomi._errors import AuthenticationError, DuomiError
 from duomi._task import Outcome, Task
+
+# So many polls begin at once, and one more for each that has ended; others so many seconds apart. So the first refusals
+# come before all have begun.
+AT_ONCE: Final = 16
+APART: Final = 0.002
 
 log = logging.getLogger("duomi")
 
@@ -81,6 +87,8 @@ class Scheduler:
         self._resumed_at = began if self._ends_at == began else -math.inf
         self.max_in_flight = max_in_flight
         self._in_flight = 0
+        self._ended = 0
+        self._begun_at = -math.inf
         self._refusal: AuthenticationError | None = None
 
     @property
@@ -123,10 +131,13 @@ class Scheduler:
             return math.inf
         # Single calls of the client come first.
         turn = now + self._requests.rate.delay(now)
+        if self._in_flight >= AT_ONCE + self._ended:
+            turn = max(turn, self._begun_at + APART)
         due = max(self._heap[0][0], turn) if now < self._ends_at else turn
         if now < due:
             return (min(due, self._ends_at) if now < self._ends_at else due) - now
         self._in_flight += 1
+        self._begun_at = now
         return heapq.heappop(self._heap)[2]
 
     def advance(self, job: Job, answer: Answer) -> Send | Outcome | None:
@@ -141,6 +152,7 @@ class Scheduler:
         except StopIteration as end:
             job.flow = None
             self._in_flight -= 1
+            self._ended += 1
             return self._after_poll(job, end.value)
         if isinstance(effect, Sleep):
             log.debug("task %r sleeps %.1f s (%s)", job.task_id, effect.seconds, effect.reason)
