@@ -275,6 +275,31 @@ def test_calls_take_their_turns_in_the_order_of_arrival() -> None:
     assert rate.delay(0.0, second) == rate.delay(0.0, None) - 0.5
 
 
+def test_a_pace_that_is_not_used_hardly_rises() -> None:
+    """While fewer requests start than the pace allows, only the turns that they took count."""
+    rate = Rate(math.inf, nullcontext)
+    now = 0.0
+    for _ in range(20):
+        rate.end(rate.start(now), now, "answered")
+        now += 0.1
+    rate.end(rate.start(now), now, "refused", 1.0)
+    now += 1.0
+    rate.end(rate.start(now), now, "answered")
+    learnt = rate.pace_at(now)
+
+    for _ in range(20):
+        now += 10.0
+        assert rate.delay(now) == 0.0
+        rate.end(rate.start(now), now, "answered")
+    unused = rate.pace_at(now)
+    for _ in range(20):
+        now += rate.delay(now)
+        rate.end(rate.start(now), now, "answered")
+
+    assert learnt < unused < 3 * learnt
+    assert rate.pace_at(now) > unused
+
+
 def simulate(count: int, polls: int, per_second: float, outage: float) -> tuple[list[Outcome], float]:
     """Wait for many tasks on a clock of its own, against a server that lets so many requests a second through."""
     now, tokens, asked, outcomes = 0.0, 10.0, dict[str, int](), list[Outcome]()

@@ -153,6 +153,8 @@ class Rate:
             return ticket
         with self._lock:
             self._measured_from = min(self._measured_from, now)
+            # While no request waited for its turn, nothing was learnt that lets the pace rise.
+            self._rises_from += max(0.0, now - max(self._next_at, self._paused_until, self._rises_from))
             learnt = self._learnt_pace_at(now)
             gap = 1.0 / min(learnt, self.max_rate)
             # No saved-up burst: a late request catches up a tenth of a gap; max_rate always holds.
@@ -191,6 +193,7 @@ class Rate:
             return
         before = self._pace
         self._pace = max(SLOWEST, CUT * self._answers / max(1.0, now - self._measured_from))
+        self._next_at = max(self._next_at, ticket.started_at + 1.0 / self._pace)
         self._is_steep = before == math.inf or self._pace < DEEP * before
         self._rises_from = now + (0.0 if self._is_steep else self._hold)
         self._measured_from, self._answers, self._last = now, 0.0, 0
@@ -211,7 +214,7 @@ class Rate:
         few = self._last.bit_count() < (REFUSALS if is_sure or is_known else FAILURES)
         if not self._is_cut and few and (is_known or not asked):
             if is_known:
-                self._ease(now, asked, EASE_AFTER_PAUSE if asked else EASE if is_sure else 1.0)
+                self._ease(now, asked, EASE_AFTER_PAUSE if asked else EASE)
             return is_sure or is_known
         if not self._is_cut:
             self._pace = self._learnt_pace_at(now)
