@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 endif
 
-.PHONY: setup demo test test-all bench docs release-check lint generate requirements
+.PHONY: setup demo test test-all bench docs release-check lint mypy basedpyright generate requirements
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -42,8 +42,10 @@ lint: setup
 	deptry wrapper generated
 	ruff check .
 	ruff format --check .
-	mypy
-	basedpyright
+	$(MAKE) --no-print-directory --jobs 2 mypy basedpyright
+
+mypy basedpyright: setup
+	$@
 
 ifeq ($(OS),Windows_NT)
 # The maintainer's tools do not run there (bash, signals, terminals), so only the package's own tests do. Not tried yet.
