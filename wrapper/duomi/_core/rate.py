@@ -18,18 +18,18 @@ CUT: Final = 0.95
 EASE: Final = 0.97
 EASE_AFTER_PAUSE: Final = 0.85
 SLOWEST: Final = 1.0
-# How the pace rises: by so much a second from the start, the longer the faster, and steeply after a deep cut.
+# How the pace rises: by so much a second from the start, the longer the faster, and steeply where the rate was
+# hardly measured.
 RISE: Final = 0.5
 QUICKER: Final = 0.01
 STEEP: Final = 0.5
 STEEP_LASTS: Final = 20.0
-DEEP: Final = 0.7
 # After a pause that the server asked for, the pace does not rise for so many times as long.
 HOLD: Final = 5.0
 # Back-off while refusals go on, in seconds.
 BACKOFF: Final = (0.5, 0.5, 1.0, 2.0, 4.0, 5.0)
 # So many refusals among the last 20 answers are a limit, and not chance; the larger number counts for a server that
-# only says that it is unavailable, until it is known to limit the rate.
+# only says that it is unavailable.
 REFUSALS: Final = 3
 FAILURES: Final = 5
 LAST: Final = (1 << 20) - 1
@@ -81,7 +81,7 @@ class Rate:
         self._is_cut = False
         self._probe: Ticket | None = None
         self._backoffs = 0
-        self._hold = 0.0
+        self._was_asked = False
         self._last = 0
         self._answers = 0.0
         self._measured_from = math.inf
@@ -194,8 +194,9 @@ class Rate:
         before = self._pace
         self._pace = max(SLOWEST, CUT * self._answers / max(1.0, now - self._measured_from))
         self._next_at = max(self._next_at, ticket.started_at + 1.0 / self._pace)
-        self._is_steep = before == math.inf or self._pace < DEEP * before
-        self._rises_from = now + (0.0 if self._is_steep else self._hold)
+        # The pauses that the server asked for make the measured rate too low.
+        self._is_steep = before == math.inf or self._was_asked
+        self._rises_from = now
         self._measured_from, self._answers, self._last = now, 0.0, 0
         self._is_cut, self._backoffs = False, 0
 
@@ -211,14 +212,14 @@ class Rate:
             # It left before the last cut, so it says nothing new.
             return is_sure or self._pace < math.inf
         is_known = self._pace < math.inf
-        few = self._last.bit_count() < (REFUSALS if is_sure or is_known else FAILURES)
+        few = self._last.bit_count() < (REFUSALS if is_sure else FAILURES)
         if not self._is_cut and few and (is_known or not asked):
             if is_known:
-                self._ease(now, asked, EASE_AFTER_PAUSE if asked else EASE)
+                self._ease(now, asked)
             return is_sure or is_known
         if not self._is_cut:
             self._pace = self._learnt_pace_at(now)
-            self._rises_from, self._hold = now, HOLD * asked
+            self._rises_from, self._was_asked = now, asked > 0
             self._cut_at, self._is_cut, self._backoffs, self.is_free = now, True, 0, False
         first = min(BACKOFF[0], 1.0 / self._pace)
         delay = BACKOFF[min(self._backoffs, len(BACKOFF) - 1)] if self._backoffs or not first else first
@@ -226,9 +227,9 @@ class Rate:
         self._paused_until = max(self._paused_until, now + max(delay, asked))
         return True
 
-    def _ease(self, now: float, asked: float, share: float) -> None:
+    def _ease(self, now: float, asked: float) -> None:
         """Slow down a little after a refusal among many good answers."""
-        self._pace = max(SLOWEST, self._learnt_pace_at(now) * share)
+        self._pace = max(SLOWEST, self._learnt_pace_at(now) * (EASE_AFTER_PAUSE if asked else EASE))
         self._is_steep = False
         self._rises_from = now + HOLD * asked
         self._cut_at = now
