@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from celery.signals import setup_logging
 from harness import until
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -21,6 +24,16 @@ from redis import Redis
 
 TESTS = Path(__file__).parent
 KEY = "sk-test-0123456789"
+
+
+@setup_logging.connect
+def leave_the_log_alone(**_signal: object) -> None:
+    """Keep a worker in a test's own process from setting up a log that would outlive the test."""
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged by us at WARNING or above."""
+    return [r.getMessage() for r in caplog.records if r.name == "duomi" and r.levelno >= logging.WARNING]
 
 
 def free_port() -> int:

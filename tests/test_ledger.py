@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from brokers import Broker, Workers, waiting
+from brokers import Broker, Workers, waiting, warnings_of
 from celery import Celery, chord, states
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import Ignore, TimeLimitExceeded
@@ -83,23 +82,6 @@ def make_service(broker: Broker) -> Iterator[Callable[..., Service]]:
 @pytest.fixture
 def service(make_service: Callable[..., Service]) -> Service:
     return make_service()
-
-
-@pytest.fixture
-def said() -> Iterator[list[logging.LogRecord]]:
-    """Return what is logged; a worker in this process takes pytest's own handler away."""
-    records: list[logging.LogRecord] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            records.append(record)
-
-    log, keep = logging.getLogger("duomi"), Keep(logging.WARNING)
-    log.addHandler(keep)
-    log.setLevel(logging.DEBUG)
-    yield records
-    log.removeHandler(keep)
-    log.setLevel(logging.NOTSET)
 
 
 def content(message: dict[str, Any]) -> Any:
@@ -443,7 +425,7 @@ def test_a_chord_survives_a_loss(
 
 
 def test_a_redis_that_allows_no_scripts_costs_one_warning(
-    service: Service, simulated: Callable[..., Simulator], said: list[logging.LogRecord]
+    service: Service, simulated: Callable[..., Simulator], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without the right to run scripts waits go on as before, unprotected, and a WARNING says so."""
     simulated({"one": Script()})
@@ -455,7 +437,7 @@ def test_a_redis_that_allows_no_scripts_costs_one_warning(
     finally:
         service.redis.execute_command("ACL SETUSER default +@all")
 
-    assert ["keeps no ledger" in record.getMessage() for record in said] == [True]
+    assert ["keeps no ledger" in text for text in warnings_of(caplog)] == [True]
 
 
 def test_a_wait_goes_on_when_redis_loses_its_data(service: Service, simulated: Callable[..., Simulator]) -> None:
@@ -510,7 +492,7 @@ def test_a_turn_whose_message_could_not_be_sent_is_given_back(
         assert Task.from_payload(service.task.delay("one").get(30)).is_succeeded
 
 
-def test_a_redis_that_is_away_is_waited_for(broker: Broker, said: list[logging.LogRecord]) -> None:
+def test_a_redis_that_is_away_is_waited_for(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     """While Redis is down a sweep does nothing, an end is not written, and a claim says so."""
     app: Any = Celery("away", broker="redis://127.0.0.1:1/0", broker_connection_timeout=0.1)
     app.conf.broker_transport_options = {"max_retries": 0, "socket_connect_timeout": 0.1}
@@ -521,7 +503,7 @@ def test_a_redis_that_is_away_is_waited_for(broker: Broker, said: list[logging.L
     assert not ledger.enter("mark", "{}", 0, 0.0, None)
     with pytest.raises(BrokerAwayError):
         ledger.claim("mark", 0, {}, "holder")
-    told = [record.getMessage().partition(":")[0] for record in said]
+    told = [text.partition(":")[0] for text in warnings_of(caplog)]
     assert told == ["the ledger of waits could not be written", "a wait is not protected before its next poll"]
 
 
@@ -529,7 +511,7 @@ def test_a_redis_that_is_away_is_waited_for(broker: Broker, said: list[logging.L
     "broken", ["{", "[]", "{}", '{"exchange": "", "routing_key": "celery", "headers": {}}', "pickled"]
 )
 def test_an_entry_that_cannot_be_read_is_struck_out(
-    service: Service, said: list[logging.LogRecord], broken: str
+    service: Service, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     """A hostile entry costs one WARNING, is not unpickled, and keeps no other from being sent again."""
     service.task.apply_async(("one",), serializer="pickle" if broken == "pickled" else None)
@@ -543,7 +525,7 @@ def test_an_entry_that_cannot_be_read_is_struck_out(
     assert sweep(service.ledger) == 1
     assert content(service.lose())[0] == ["two"]
     assert mark not in service.entries()
-    assert sum("cannot be read" in record.getMessage() for record in said) == 1
+    assert sum("cannot be read" in text for text in warnings_of(caplog)) == 1
 
 
 def test_a_wait_that_another_worker_sends_again_is_left_to_it(
@@ -560,7 +542,7 @@ def test_a_wait_that_another_worker_sends_again_is_left_to_it(
 
 
 def test_a_sweep_that_fails_is_tried_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch, said: list[logging.LogRecord]
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A message that cannot be sent again now stops no worker, and stays in the ledger."""
     service.task.delay("one")
@@ -574,7 +556,7 @@ def test_a_sweep_that_fails_is_tried_again(
 
     assert sweep(service.ledger) == 0
     assert len(service.entries()) == 1
-    assert "a sweep of waits failed" in said[-1].getMessage()
+    assert "a sweep of waits failed" in warnings_of(caplog)[-1]
 
 
 def test_an_entry_without_its_wait_is_removed(service: Service) -> None:
@@ -633,7 +615,7 @@ def test_a_result_that_nobody_wants_is_not_stored(service: Service, simulated: C
 
 def test_progress_that_cannot_be_stored_ends_no_wait(
     service: Service, simulated: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch,
-    said: list[logging.LogRecord],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """If the result backend is away between two polls, the wait continues, and a WARNING says so."""
     simulated({"one": Script()})
@@ -645,4 +627,4 @@ def test_progress_that_cannot_be_stored_ends_no_wait(
     with service.worker():
         assert Task.from_payload(service.task.delay("one").get(30)).is_succeeded
 
-    assert {"the backend is away" in record.getMessage() for record in said} == {True}
+    assert {"the backend is away" in text for text in warnings_of(caplog)} == {True}
