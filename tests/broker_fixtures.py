@@ -6,9 +6,10 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from brokers import KEY, Broker, Rabbit, Workers, service
+from brokers import KEY, Broker, Rabbit, Service, Workers, application
 from duomi.simulator import Script, Simulator
 from werkzeug import Request, Response
 
@@ -29,7 +30,7 @@ def broker(redis_server: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Br
     monkeypatch.setenv("CLIPS_REDIS", redis_server.url)
     monkeypatch.delitem(sys.modules, "clips", raising=False)
     yield redis_server
-    service().close()
+    application().close()
     sys.modules.pop("clips", None)
 
 
@@ -62,3 +63,21 @@ def rabbit(
     monkeypatch.setenv("CLIPS_BROKER", server.url)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def make_service(broker: Broker) -> Iterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def make(**options: Any) -> Service:
+        made.append(Service(broker, **options))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.app.close()
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service]) -> Service:
+    return make_service()

@@ -11,12 +11,18 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
 from celery.signals import setup_logging
+from duomi import Polling
+from duomi._celery.ledger import Ledger
+from duomi.celery import register
 from harness import until
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -167,7 +173,39 @@ class Workers:
                 self.kill(worker)
 
 
-def service() -> Any:
+class Service:
+    """An application whose waits are overdue at once, and its broker."""
+
+    def __init__(self, broker: Broker, **options: Any) -> None:
+        self.redis: Any = broker.redis
+        self.app: Any = Celery("own", broker=broker.url, backend=broker.url, broker_transport_options=options)
+        task: Any = register(self.app, polling=Polling(interval=0.01), revive_after=0.001)
+        self.task = task
+        self.ledger: Ledger = task.ledger
+
+    def entries(self) -> set[str]:
+        """Return the marks of the waits that are in the ledger."""
+        return set(self.redis.zrange("duomi.duomi.wait.due", 0, -1))
+
+    def lose(self, queue: str = "celery") -> dict[str, Any]:
+        """Take the one message off a queue, as a worker does that is killed then."""
+        lost: dict[str, Any] = json.loads(self.redis.rpop(queue))
+        assert not self.redis.exists(queue)
+        return lost
+
+    def overdue(self) -> bool:
+        """Let the time pass in which a wait is not overdue."""
+        now = self.redis.time()
+        until(lambda: self.redis.time() > (now[0], now[1] + 5_000))
+        return True
+
+    def worker(self) -> Any:
+        """Return a worker in this process, which takes no wait for lost."""
+        self.ledger.grace = 60.0
+        return start_worker(self.app, pool="solo", perform_ping_check=False, shutdown_timeout=30)
+
+
+def application() -> Any:
     """Return the service's Celery application, which reads its broker from the environment."""
     import clips
 
@@ -190,8 +228,10 @@ def messages(broker: Broker) -> list[dict[str, Any]]:
 
 def state_of(message: dict[str, Any]) -> dict[str, Any] | None:
     """Return the state of a wait in its message."""
-    from base64 import b64decode
-
-    _args, keywords, _embed = json.loads(b64decode(message["body"]))
-    found: dict[str, Any] | None = keywords.get("state")
+    found: dict[str, Any] | None = content(message)[1].get("state")
     return found
+
+
+def content(message: dict[str, Any]) -> Any:
+    """Return the body of a message: arguments, keywords, and callbacks."""
+    return json.loads(b64decode(message["body"]))

@@ -1,4 +1,4 @@
-"""A Celery service, as a user would write it, for the workers of `test_celery.py`."""
+"""A Celery service, as a user would write it, for the workers of the tests."""
 
 from __future__ import annotations
 
