@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ from duomi import (
     TaskFailedError,
     TaskTimeoutError,
 )
-from duomi.celery import register
+from duomi._celery.clients import ProcessLocalClient
+from duomi._core.poll import PollAgain, PollState
+from duomi.celery import _poll, register
 from duomi.simulator import Script, Simulator
-from harness import until
+from harness import Server, payload, until
 from werkzeug import Request, Response
 
 pytestmark = [
@@ -355,6 +358,33 @@ def test_a_timeout_without_a_key_says_so(
         task.delay("one").get(60)
     app.close()
     second.close()
+
+
+def test_a_wait_on_celery_goes_by_how_long_earlier_tasks_took(server: Server) -> None:
+    """In a process that has seen tasks end, the schedule of a task without progress is that of `wait`."""
+    clients = ProcessLocalClient(partial(Duomi, KEY, base_url=server.url))
+    ended, running = payload("succeeded"), payload("running")
+    ended["update_time"] = ended["create_time"] + 300
+    running["create_time"] = running["update_time"] = int(time.time()) - 60
+    del running["progress"]
+    typical = [300.0] * 20
+
+    def first_delay() -> float:
+        """Return the delay after a poll, as if without jitter."""
+        server.replies = [running]
+        state, decision, _seen = _poll(clients, running["id"], Polling(), PollState(time.time()))
+        assert isinstance(decision, PollAgain)
+        here = state.history
+        untaught, taught = Polling().delay(here), Polling().delay(here, typical)
+        assert taught > 1.3 * untaught
+        return min((untaught, taught), key=lambda delay: abs(delay - decision.seconds)) / untaught
+
+    assert first_delay() == 1.0
+    server.replies = [ended]
+    for _ in typical:
+        assert isinstance(_poll(clients, ended["id"], Polling(), PollState(time.time()))[1], Task)
+    assert first_delay() > 1.3
+    clients.close()
 
 
 def test_the_current_app_can_be_registered(simulated: Callable[..., Simulator]) -> None:

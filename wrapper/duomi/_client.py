@@ -34,6 +34,7 @@ from duomi._core.request import NO_LIMIT
 from duomi._core.save import Target, save_flow
 from duomi._core.scheduler import Scheduler
 from duomi._core.stream import Stream
+from duomi._core.typical import Typical
 from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
 from duomi._io.base import RUNTIME, BaseDriver
 from duomi._io.clips import Clip, download
@@ -323,11 +324,13 @@ class PollOnce(NamedTuple):
         result: the task, or the problem.
         max_retry_after: the longest Retry-After that the client accepts, in seconds.
         answered_ago: how many seconds ago any call of the client was last answered well; `math.inf` if none was.
+        typical: how long earlier tasks of the client took.
     """
 
     result: Task | Problem
     max_retry_after: float
     answered_ago: float
+    typical: Typical
 
 
 def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id: str) -> PollOnce:
@@ -336,12 +339,12 @@ def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id:
     If a client cannot be made, or anything else ends the poll early, only this worker has a problem, and it is transient.
     """
     redact: Callable[[str], str] = str
-    max_retry_after, answered_ago = Retry().max_retry_after, math.inf
+    max_retry_after, answered_ago, typical = Retry().max_retry_after, math.inf, Typical()
     try:
         with lend_client() as client:
             driver = client._driver
             redact = driver.settings.auth.redact
-            max_retry_after = driver.settings.retry.max_retry_after
+            max_retry_after, typical = driver.settings.retry.max_retry_after, driver.requests.typical
             # Bounded by the client's `timeout`, not by the deadline of the wait.
             result = driver.drive(driver.requests.poll(task_id, NO_LIMIT, attempts=1))
             if isinstance(result, Problem):
@@ -353,4 +356,4 @@ def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id:
         told = error if isinstance(error, DuomiError) else APIConnectionError(f"the poll was cut short: {text}")
         cause = error if told is not error and text == repr(error) else None
         result = Problem(told, transient=True, cause=cause)
-    return PollOnce(result, max_retry_after, answered_ago)
+    return PollOnce(result, max_retry_after, answered_ago, typical)

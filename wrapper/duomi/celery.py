@@ -151,15 +151,18 @@ def _poll(
     """Poll once, decide what follows, and return the last task seen, too."""
     check_task_id(task_id)
     started_at = time.time()
-    result, max_retry_after, answered_ago = poll_once(clients.lend, task_id)
+    result, max_retry_after, answered_ago, typical = poll_once(clients.lend, task_id)
     if isinstance(result, Problem) and isinstance(result.error, ConfigurationError):
         clients.warn(f"this worker cannot poll: {result.error}")
     poller = Poller(task_id, polling, check_timeout(polling.timeout), max_retry_after, tolerate_initial_outage=True)
     now = time.time()
     poll = Poll(started_at, now, result, now - answered_ago)
     last = _last_seen(task_id, state)
-    state, decision = poller.step(state, poll, last, random.random())
-    return state, decision, last if isinstance(result, Problem) else result
+    seen = last if isinstance(result, Problem) else result
+    state, decision = poller.step(state, poll, last, random.random(), typical.of(seen))
+    if isinstance(decision, VideoTask):
+        typical.add(decision, state.history)
+    return state, decision, seen
 
 
 def _with_cause(error: DuomiError) -> DuomiError:
