@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ from duomi import (
     TaskTimeoutError,
 )
 from duomi._celery.clients import ProcessLocalClient
-from duomi._core.poll import PollAgain, PollState
+from duomi._core.poll import Failure, PollAgain, PollState
 from duomi.celery import _poll, register
 from duomi.simulator import Script, Simulator
 from harness import Server, payload, until
@@ -372,7 +373,7 @@ def test_a_wait_on_celery_goes_by_how_long_earlier_tasks_took(server: Server) ->
     def first_delay() -> float:
         """Return the delay after a poll, as if without jitter."""
         server.replies = [running]
-        state, decision, _seen = _poll(clients, running["id"], Polling(), PollState(time.time()))
+        state, decision, _seen = _poll(clients, running["id"], Polling(), PollState(time.time()), math.inf)
         assert isinstance(decision, PollAgain)
         here = state.history
         untaught, taught = Polling().delay(here), Polling().delay(here, typical)
@@ -382,8 +383,28 @@ def test_a_wait_on_celery_goes_by_how_long_earlier_tasks_took(server: Server) ->
     assert first_delay() == 1.0
     server.replies = [ended]
     for _ in typical:
-        assert isinstance(_poll(clients, ended["id"], Polling(), PollState(time.time()))[1], Task)
+        assert isinstance(_poll(clients, ended["id"], Polling(), PollState(time.time()), math.inf)[1], Task)
     assert first_delay() > 1.3
+    clients.close()
+
+
+@pytest.mark.parametrize(("seconds", "timeout", "ends"), [(0.3, 60.0, None), (60.0, 0.3, TaskTimeoutError)])
+def test_a_poll_queues_no_longer_than_its_turn_and_its_wait(
+    server: Server, seconds: float, timeout: float, ends: type[DuomiError] | None
+) -> None:
+    """A poll that `max_rate` delays is put off before its turn is over, and before the deadline of its wait."""
+    clients = ProcessLocalClient(partial(Duomi, KEY, base_url=server.url, max_rate=0.01, timeout=0.1))
+    server.replies = [payload("running")]
+    polling = Polling(interval=0.0, timeout=timeout)
+
+    def poll() -> PollAgain | Failure | Task:
+        return _poll(clients, payload("running")["id"], polling, PollState(time.time()), seconds)[1]
+
+    assert poll() == PollAgain(0.0)
+    second = poll()
+
+    assert len(server.requests) == 1
+    assert type(second.error) is ends if isinstance(second, Failure) else ends is None
     clients.close()
 
 

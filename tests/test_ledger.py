@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_a_revived_message_has_the_state_of_its_turn(service: Service) -> None:
     service.task.apply_async(("one",), expires=60)
     lost = service.lose()
     mark, remembered = lost["headers"][MARK], {"state": {"began": 1.0, "refusals": 2}, "eta": 5.0}
-    assert service.ledger.claim(mark, 0, {}, "holder") == "claimed"
+    assert service.ledger.claim(mark, 0, {}, "holder", 60.0) == "claimed"
     assert service.ledger.advance(mark, "holder", 1, remembered, 0.0)
     service.overdue()
 
@@ -93,9 +94,9 @@ def test_a_turn_that_another_copy_took_is_over(service: Service) -> None:
     service.task.delay("one")
     mark = service.lose()["headers"][MARK]
     slow = Turn(service.ledger, mark, 0, "slow")
-    assert service.ledger.claim(mark, 0, {}, "slow") == "claimed"
+    assert service.ledger.claim(mark, 0, {}, "slow", 0.0) == "claimed"
     service.overdue()
-    assert service.ledger.claim(mark, 0, {}, "quick") == "claimed"
+    assert service.ledger.claim(mark, 0, {}, "quick", 60.0) == "claimed"
 
     with pytest.raises(Ignore):
         slow.advance({}, 1.0)
@@ -108,12 +109,11 @@ def test_a_poll_that_is_under_way_is_not_made_twice(service: Service) -> None:
     """While one copy of a message polls, another one ends; a newer turn is taken over."""
     service.task.delay("one")
     mark = service.lose()["headers"][MARK]
-    service.ledger.grace = 60.0
-    assert service.ledger.claim(mark, 0, {}, "first") == "claimed"
+    assert service.ledger.claim(mark, 0, {}, "first", 60.0) == "claimed"
 
-    assert service.ledger.claim(mark, 0, {}, "second") == "held"
-    assert service.ledger.claim(mark, 1, {}, "second") == "claimed"
-    assert service.ledger.claim(mark, 0, {}, "first") == "old"
+    assert service.ledger.claim(mark, 0, {}, "second", 60.0) == "held"
+    assert service.ledger.claim(mark, 1, {}, "second", 60.0) == "claimed"
+    assert service.ledger.claim(mark, 0, {}, "first", 60.0) == "old"
 
 
 def test_a_wait_that_was_sent_by_name_is_entered_at_its_first_poll(
@@ -228,6 +228,19 @@ def test_two_copies_of_a_wait_end_in_one(
 
     assert all(Task.from_payload(result.get(60)).is_succeeded for result in results)
     assert {simulator.polls(task_id) for task_id in ids} == {3}
+
+
+def test_a_poll_may_take_twice_the_timeout_of_its_client(
+    broker: Broker, simulated: Callable[..., Simulator], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll that takes longer than `revive_after` is not made twice, as its client may wait for it."""
+    monkeypatch.setenv("CLIPS_REVIVE_AFTER", "0.5")
+    simulator = simulated({"one": Script(pending=0, running=())}, lambda _request: time.sleep(3.0))
+    workers.start("-P", "threads", "-c", "4")
+
+    assert Task.from_payload(waiting().delay("one").get(60)).is_succeeded
+    assert simulator.polls("one") == 1
+    assert "is overdue: " not in workers.log()
 
 
 def test_a_chord_survives_a_loss(

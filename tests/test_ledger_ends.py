@@ -35,7 +35,7 @@ def test_a_wait_whose_result_is_there_is_struck_out(service: Service) -> None:
     assert sweep(service.ledger) == 1
     service.lose()
 
-    service.ledger.claim(mark, 0, {}, "holder")
+    service.ledger.claim(mark, 0, {}, "holder", 0.0)
     service.overdue()
 
     assert sweep(service.ledger) == 0
@@ -58,7 +58,7 @@ def test_a_wait_that_may_not_have_told_its_end_is_sent_again(
     """A result that is stored before its callbacks are told ends no wait: they are rather told twice than never."""
     callback = service.app.signature("save")
     sent = service.task.apply_async(("one",), **dict.fromkeys(callbacks, callback))
-    service.ledger.claim(service.lose()["headers"][MARK], 0, {}, "holder")
+    service.ledger.claim(service.lose()["headers"][MARK], 0, {}, "holder", 0.0)
     service.app.backend.store_result(sent.id, {}, state)
     service.overdue()
 
@@ -83,7 +83,7 @@ def test_a_hard_time_limit_ends_a_wait(
 def test_a_result_backend_that_cannot_be_read_ends_no_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """If nobody can say whether a wait has ended, it is sent again."""
     service.task.delay("one")
-    service.ledger.claim(service.lose()["headers"][MARK], 0, {}, "holder")
+    service.ledger.claim(service.lose()["headers"][MARK], 0, {}, "holder", 0.0)
 
     def fail(_task_id: str) -> str:
         raise ConnectionError

@@ -103,7 +103,7 @@ def test_a_redis_that_is_away_is_waited_for(broker: Broker, caplog: pytest.LogCa
     ledger.end("mark")
     assert not ledger.enter("mark", "{}", 0, 0.0, None)
     with pytest.raises(BrokerAwayError):
-        ledger.claim("mark", 0, {}, "holder")
+        ledger.claim("mark", 0, {}, "holder", 0.0)
     told = [text.partition(":")[0] for text in warnings_of(caplog)]
     assert told == ["the ledger of waits could not be written", "a wait is not protected before its next poll"]
 

@@ -96,7 +96,7 @@ class World:
         """Do what `wait_for_task` does with one message."""
         self.step("claim")
         holder = f"holder-{self.steps}"
-        if self.ledger.claim(MARK, turn, {}, holder) in {"over", "old", "held"}:
+        if self.ledger.claim(MARK, turn, {}, holder, 0.0) in {"over", "old", "held"}:
             return
         self.step("poll")
         self.polls += 1

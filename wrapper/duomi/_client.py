@@ -30,7 +30,7 @@ from duomi._config import (
 from duomi._core.download import DownloadFlow, Urls
 from duomi._core.poll import Poller, WatchFlow, raise_if_failed, watch_flow
 from duomi._core.reply import Problem
-from duomi._core.request import NO_LIMIT
+from duomi._core.request import TimeLimit
 from duomi._core.save import Target, save_flow
 from duomi._core.scheduler import Scheduler
 from duomi._core.stream import Stream
@@ -333,10 +333,12 @@ class PollOnce(NamedTuple):
     typical: Typical
 
 
-def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id: str) -> PollOnce:
+def poll_once(
+    lend_client: Callable[[], AbstractContextManager[Duomi]], task_id: str, turn_within: float, over_within: float
+) -> PollOnce:
     """Poll a task with a single attempt, for a wait that is carried by messages.
 
-    If a client cannot be made, or anything else ends the poll early, only this worker has a problem, and it is transient.
+    It queues for the client's own rate for at most `turn_within` seconds, and is over within `over_within`. If a client cannot be made, or anything else ends the poll early, only this worker has a problem, and it is transient.
     """
     redact: Callable[[str], str] = str
     max_retry_after, answered_ago, typical = Retry().max_retry_after, math.inf, Typical()
@@ -345,8 +347,11 @@ def poll_once(lend_client: Callable[[], AbstractContextManager[Duomi]], task_id:
             driver = client._driver
             redact = driver.settings.auth.redact
             max_retry_after, typical = driver.settings.retry.max_retry_after, driver.requests.typical
-            # Bounded by the client's `timeout`, not by the deadline of the wait.
-            result = driver.drive(driver.requests.poll(task_id, NO_LIMIT, attempts=1))
+            # An attempt is bounded by the client's `timeout`, not by the deadline of the wait.
+            now = RUNTIME.clock()
+            turn_by = now + min(turn_within, over_within - driver.settings.timeout)
+            limit = TimeLimit(math.inf, now + over_within, turn_by, now + over_within)
+            result = driver.drive(driver.requests.poll(task_id, limit, attempts=1))
             if isinstance(result, Problem):
                 # This client's clock means nothing to the keeper of the wait.
                 result = result._replace(sent_at=None)

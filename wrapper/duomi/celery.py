@@ -66,8 +66,8 @@ def register(
             what it makes is closed when the process shuts down.
         polling: how to poll, and for how long; `outage` also counts before the first good answer.
         queue: the queue of its messages; `None` leaves that to the application's routes.
-        revive_after: seconds that a poll may be late or take, until its message is taken for lost and sent again. Only
-            with Redis as the broker: others lose none.
+        revive_after: seconds that a poll may be late until its message is taken for lost and sent again; a poll under
+            way may take as long, and always twice the client's `timeout`. Only with Redis as the broker: others lose none.
 
     Raises:
         ConfigurationError: `app` is no Celery application, `client` no factory, `polling` no `Polling`, `revive_after` no
@@ -122,8 +122,8 @@ def register(
             log.warning("task %r: a message of another version; ignored: %s", task_id, one_line(", ".join(unknown)))
         poll_state = load_state(state, eta)
         try:
-            with Turn.take(ledger, self.request, dump_state(poll_state, 0.0)) as turn:
-                poll_state, decision, seen = _poll(clients, task_id, polling, poll_state)
+            with Turn.take(ledger, self.request, dump_state(poll_state, 0.0), clients.longest_poll()) as turn:
+                poll_state, decision, seen = _poll(clients, task_id, polling, poll_state, turn.seconds)
                 if isinstance(decision, PollAgain):
                     kwargs = dump_state(poll_state, decision.seconds)
                     turn.advance(kwargs, decision.seconds)
@@ -146,15 +146,17 @@ def _result(task: VideoTask) -> dict[str, Any]:
 
 
 def _poll(
-    clients: ProcessLocalClient, task_id: str, polling: Polling, state: PollState
+    clients: ProcessLocalClient, task_id: str, polling: Polling, state: PollState, seconds: float
 ) -> tuple[PollState, PollAgain | Failure | VideoTask, VideoTask | None]:
-    """Poll once, decide what follows, and return the last task seen, too."""
+    """Poll once within so many seconds, decide what follows, and return the last task seen, too."""
     check_task_id(task_id)
+    limit = check_timeout(polling.timeout)
     started_at = time.time()
-    result, max_retry_after, answered_ago, typical = poll_once(clients.lend, task_id)
+    left = state.began + limit - started_at
+    result, max_retry_after, answered_ago, typical = poll_once(clients.lend, task_id, left, seconds)
     if isinstance(result, Problem) and isinstance(result.error, ConfigurationError):
         clients.warn(f"this worker cannot poll: {result.error}")
-    poller = Poller(task_id, polling, check_timeout(polling.timeout), max_retry_after, tolerate_initial_outage=True)
+    poller = Poller(task_id, polling, limit, max_retry_after, tolerate_initial_outage=True)
     now = time.time()
     poll = Poll(started_at, now, result, now - answered_ago)
     last = _last_seen(task_id, state)

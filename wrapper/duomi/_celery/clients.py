@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from duomi._client import Duomi
@@ -38,6 +38,15 @@ class ProcessLocalClient:
             with self._lock:
                 self._lent -= 1
                 self._close_if_idle()
+
+    def longest_poll(self) -> float:
+        """Return how long a poll may take, in seconds: an attempt, and one more if it is answered for another id.
+
+        If no client can be made it is 0; the poll will tell why.
+        """
+        with suppress(Exception), self.lend() as client:
+            return 2.0 * client._driver.settings.timeout
+        return 0.0
 
     def warn(self, text: str) -> None:
         """Log a problem of this process at WARNING, once."""

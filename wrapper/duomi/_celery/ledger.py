@@ -44,7 +44,7 @@ class Ledger:
 
     Attributes:
         name: the name of the Celery task.
-        grace: seconds that a message may be late, and that one poll may take, before its wait is sent again.
+        grace: seconds that a message may be late before its wait is sent again.
     """
 
     def __init__(self, app: Celery[Any], name: str, grace: float) -> None:
@@ -71,9 +71,9 @@ class Ledger:
             log.warning("a wait is not protected before its next poll: %s", error)
             return False
 
-    def claim(self, mark: str, turn: int, kwargs: dict[str, Any], holder: str) -> str:
-        """Take a turn: `claimed`; `over`, `old` or `held` if another copy of the message has it; or `unknown`."""
-        return str(self._call(scripts.CLAIM, mark, turn, json.dumps(kwargs), holder, _ms(self.grace)) or "unknown")
+    def claim(self, mark: str, turn: int, kwargs: dict[str, Any], holder: str, seconds: float) -> str:
+        """Take a turn for so many seconds: `claimed`; `over`, `old` or `held` if another copy of the message has it; or `unknown`."""
+        return str(self._call(scripts.CLAIM, mark, turn, json.dumps(kwargs), holder, _ms(seconds)) or "unknown")
 
     def confirm(self, mark: str, holder: str) -> bool:
         """Tell whether a wait is still held, and hold it on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, NamedTuple, Self
@@ -105,12 +106,17 @@ before_task_publish.connect(_enter, weak=False)
 
 
 class Turn(NamedTuple):
-    """The turn of one execution; without a mark the wait is unprotected, and every turn is its own."""
+    """The turn of one execution; without a mark the wait is unprotected, and every turn is its own.
+
+    Attributes:
+        seconds: how long the poll may take: until then nobody else polls.
+    """
 
     ledger: Ledger
     mark: str | None
     number: int
     holder: str
+    seconds: float = math.inf
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +128,8 @@ class Turn(NamedTuple):
             self.ledger.undo(self.mark, self.holder, self.number)
 
     @classmethod
-    def take(cls, ledger: Ledger, request: Any, kwargs: dict[str, Any]) -> Turn:
-        """Take the turn that a message has.
+    def take(cls, ledger: Ledger, request: Any, kwargs: dict[str, Any], longest_poll: float) -> Turn:
+        """Take the turn that a message has, for as long as a poll may take.
 
         Raises:
             Ignore: another copy of the message has it, or had it.
@@ -132,13 +138,14 @@ class Turn(NamedTuple):
         mark = read_mark(request.headers) if ledger.is_used else None
         holder = uuid4().hex
         if mark is not None:
-            found = ledger.claim(mark, request.retries, kwargs, holder)
+            seconds = max(ledger.grace, longest_poll)
+            found = ledger.claim(mark, request.retries, kwargs, holder, seconds)
             if found in {"over", "old", "held"}:
                 log.info("a message of a wait whose turn is %s: dropped", found)
                 raise Ignore(found)
-            if found == "unknown":
-                mark = None
-        return cls(ledger, mark, request.retries, holder)
+            if found == "claimed":
+                return cls(ledger, mark, request.retries, holder, seconds)
+        return cls(ledger, None, request.retries, holder)
 
     def advance(self, kwargs: dict[str, Any], seconds: float) -> None:
         """Begin the next turn, before its message is sent; raises as `take` does."""
