@@ -153,6 +153,27 @@ def test_chinese_pages_show_the_examples() -> None:
         assert without_docstrings(text) == without_docstrings((ROOT / name).read_text(encoding="utf-8")), name
 
 
+def test_other_languages_have_the_same_programs() -> None:
+    """The programs for Node and PHP are the same in both languages, and in examples/, comments aside."""
+    english, chinese = (
+        [
+            re.sub(r" +// .*", "", re.sub(r"^ *// .*\n", "", program, flags=re.MULTILINE))
+            for program in re.findall(r"^```(?:js|php)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        ]
+        for text in (
+            (ROOT / "docs/other-languages.md")
+            .read_text(encoding="utf-8")
+            .replace(
+                '--8<-- "examples/node/wait.mjs"\n', (ROOT / "examples/node/wait.mjs").read_text(encoding="utf-8")
+            ),
+            (ROOT / "docs/other-languages.zh.md").read_text(encoding="utf-8"),
+        )
+    )
+
+    assert len(english) == 2
+    assert english == chinese
+
+
 @pytest.mark.parametrize("name", ["frameworks", "notebooks"])
 def test_both_languages_of_a_page_have_the_same_code(name: str) -> None:
     """The blocks of a page are the same in both languages, comments aside."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from brokers import free_port
 from duomi.simulator import CLIP, Script, Simulator
 from harness import until
 from moto.server import ThreadedMotoServer
+from werkzeug import Response
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +162,24 @@ def test_the_backend_survives_a_store_that_is_away(duomi_simulator: Simulator, b
     assert backend.keys() == ["good/0.mp4"]
 
 
+def test_the_backend_waits_for_a_late_clip(duomi_simulator: Simulator, backend: Backend) -> None:
+    """A task that succeeded without a clip is asked for again, until the clip is there."""
+    backend.s3.create_bucket(Bucket="clips")
+    duomi_simulator.tasks["late"] = DONE
+    empty = [{"id": "late", "state": "succeeded", "data": {"videos": []}}] * 2
+    duomi_simulator.answer = lambda request: (
+        Response(json.dumps(empty.pop()), content_type="application/json")
+        if empty and request.path.startswith("/v1/")
+        else None
+    )
+    web, _ = backend.start()
+    web.put("/tasks/late", headers=TOKEN)
+
+    until(lambda: shown(web, "late")["done"])
+
+    assert (backend.keys(), empty) == (["late/0.mp4"], [])
+
+
 def test_the_backend_dies_between_storing_and_noting(duomi_simulator: Simulator, backend: Backend) -> None:
     """A clip that was stored, but not noted, is noted by the next process, under the same key."""
     backend.s3.create_bucket(Bucket="clips")
@@ -206,3 +228,85 @@ def test_two_processes_of_the_backend_share_the_tasks(duomi_simulator: Simulator
 
     assert len(backend.keys()) == 20
     assert [duomi_simulator.polls(task_id) for task_id in duomi_simulator.tasks] == [1] * 20
+
+
+# Node
+
+
+@pytest.fixture
+def node() -> str:
+    program = shutil.which("node")
+    if program is None:
+        pytest.fail("this test needs Node: apt-get install nodejs", pytrace=False)
+    return program
+
+
+def run_node(node: str, folder: Path, *ids: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [node, str(EXAMPLES / "node/wait.mjs"), str(folder), *ids],
+        capture_output=True, encoding="utf-8", env=os.environ | environment, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ids", "code", "said", "saved"),
+    [
+        (["good"], 0, "done", 1),
+        (["-good"], 0, "done", 1),
+        (["$(touch x) '\""], 0, "done", 1),
+        (["good", "bad"], 1, "a task failed or was empty", 1),
+        (["-"], 2, "usage or configuration", 0),
+        ([], 2, "usage: node wait.mjs FOLDER ID...", 0),
+        (["unknown"], 3, "refused, unreachable, or not a task", 0),
+        (["good", "broken"], 5, "a clip was not saved: try again", 1),
+    ],
+)
+def test_node_gets_each_task_and_the_exit_code(
+    ids: list[str], code: int, said: str, saved: int, node: str, duomi_simulator: Simulator, tmp_path: Path
+) -> None:
+    """The program for Node prints each task as it ends, and ends with duomi's own code and what it means."""
+    duomi_simulator.tasks |= dict.fromkeys(("good", "-good", "$(touch x) '\"", "broken"), DONE) | {"bad": REFUSED}
+    duomi_simulator.answer = lambda request: Response("<html>") if request.path == "/files/broken.mp4" else None
+
+    done = run_node(node, tmp_path / "clips", *ids)
+
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, said)
+    assert len(done.stdout.splitlines()) == len([each for each in ids if each != "-"])
+    assert [path.read_bytes() for path in (tmp_path / "clips").glob("*")] == [CLIP.read_bytes()] * saved
+
+
+def test_node_says_what_is_missing(node: str, tmp_path: Path) -> None:
+    """Without a key, or without duomi, the program for Node says what to do."""
+    (tmp_path / "node").symlink_to(node)
+
+    no_key = run_node(node, tmp_path / "clips", "good", DUOMI_API_KEY="")
+    no_duomi = run_node(node, tmp_path / "clips", "good", PATH=str(tmp_path))
+
+    assert (no_key.returncode, no_duomi.returncode) == (2, 2)
+    assert "DUOMI_API_KEY" in no_key.stderr
+    assert no_duomi.stderr == 'duomi is not installed: pip install "duomi[cli]"\n'
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 143, "terminated")],
+)
+def test_node_passes_a_signal_on(
+    number: signal.Signals, code: int, said: str, node: str, duomi_simulator: Simulator, tmp_path: Path
+) -> None:
+    """A task is told while another one continues, and a signal reaches duomi once, which tells how to resume."""
+    duomi_simulator.tasks |= {"good": DONE, "slow": NEVER}
+    program = [node, str(EXAMPLES / "node/wait.mjs"), str(tmp_path), "slow", "good"]
+    # A group of its own stands for the programs of a terminal, all of which get a Ctrl-C.
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True
+    ) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        os.killpg(running.pid, number)
+        _, told = running.communicate(timeout=60)
+
+    assert first == f"good {tmp_path}/good.mp4\n"
+    assert running.returncode == code
+    assert f"{said}; the task continues. To resume:\nduomi wait --download {tmp_path} --json slow\n" in told
+    assert told.endswith(f"{said}: wait again with the same ids\n")
