@@ -126,7 +126,7 @@ def without_docstrings(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if (
-            isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef)
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and ast.get_docstring(node) is not None
         ):
             del node.body[0]
@@ -146,6 +146,7 @@ def test_chinese_pages_show_the_examples() -> None:
         "examples/celery/clips.py",
         "examples/celery/simulator.py",
         "examples/celery/web.py",
+        "examples/mcp/server.py",
         "examples/object_store.py",
         "examples/webhook.py",
     ]

@@ -9,19 +9,24 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import boto3
 import httpx
 import pytest
 from brokers import free_port
 from duomi.simulator import CLIP, Script, Simulator
 from harness import until
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.types import TextContent
 from moto.server import ThreadedMotoServer
-from werkzeug import Response
+from werkzeug import Request, Response
 
 pytestmark = pytest.mark.slow
 
@@ -310,3 +315,245 @@ def test_node_passes_a_signal_on(
     assert running.returncode == code
     assert f"{said}; the task continues. To resume:\nduomi wait --download {tmp_path} --json slow\n" in told
     assert told.endswith(f"{said}: wait again with the same ids\n")
+
+
+# MCP
+
+SECRET = "s1gnature"
+
+
+class Talk:
+    """What an MCP client is told, all of it."""
+
+    def __init__(self, client: Client, heard: list[str]) -> None:
+        self._client = client
+        self.heard = heard
+        self.progress: list[tuple[float, float | None]] = []
+
+    async def call(self, tool: str, task_id: str) -> tuple[bool, Any]:
+        """Return whether it is an error, and its text or its structured content."""
+        result = await self._client.call_tool(tool, {"task_id": task_id}, progress_callback=self._tell)
+        texts = [part.text for part in result.content if isinstance(part, TextContent)]
+        return result.is_error, texts[0] if result.is_error else result.structured_content
+
+    async def _tell(self, progress: float, total: float | None, message: str | None) -> None:
+        self.progress.append((progress, total))
+
+
+def talk(folder: Path, script: Callable[[Talk], Awaitable[None]], *options: str, mode: str = "auto") -> Talk:
+    """Run a script with the package's own client over stdio, and return all that it heard, and the log of the server."""
+    environment = {name: os.environ[name] for name in ("DUOMI_API_KEY", "DUOMI_BASE_URL", "DUOMI_POLL_INTERVAL")}
+    program = [str(EXAMPLES / "mcp/server.py"), str(folder), *options]
+    parameters = StdioServerParameters(command=sys.executable, args=program, env=environment)
+    heard: list[str] = []
+
+    async def hear(message: object) -> None:
+        # What is not of the protocol arrives as an exception.
+        assert not isinstance(message, Exception), message
+        heard.append(repr(message))
+
+    async def main() -> Talk:
+        with folder.with_suffix(".log").open("w", encoding="utf-8") as log:
+            async with Client(stdio_client(parameters, log), message_handler=hear, mode=mode) as client:
+                talk = Talk(client, heard)
+                await script(talk)
+        heard.append(folder.with_suffix(".log").read_text(encoding="utf-8"))
+        return talk
+
+    return anyio.run(main)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_an_mcp_client_looks_waits_and_downloads(mode: str, duomi_simulator: Simulator, tmp_path: Path) -> None:
+    """The tools show a task, wait for it with rising progress and a limit, and save clips once, below one folder."""
+    duomi_simulator.tasks |= {"good": Script(running=(10, 60, 30)), "slow": NEVER, "bad": REFUSED}
+    duomi_simulator.tasks["hero"] = Script(pending=0, running=(), outcome="character")
+    clips = tmp_path / "made/clips"
+    clips.parent.mkdir()
+
+    async def script(model: Talk) -> None:
+        error, state = await model.call("get", "good")
+        assert (error, state["state"], state["label"]) == (False, "pending", "队列中")
+        error, state = await model.call("wait", "good")
+        assert (error, state["state"], state["clips"], state["next"]) == (False, "succeeded", 1, "call download")
+        assert model.progress == [(10, 100), (60, 100), (100, 100)]
+        error, state = await model.call("wait", "slow")
+        assert (error, state["state"], state["next"]) == (False, "pending", "not finished yet: call wait again")
+        path = str(clips / "good.mp4")
+        assert await model.call("download", "good") == (False, {"paths": [path], "next": "done"})
+        await anyio.Path(path).write_bytes(b"kept")
+        assert await model.call("download", "good") == (False, {"paths": [path], "next": "done"})
+        error, state = await model.call("wait", "hero")
+        assert (error, len(state["characters"]), state["next"]) == (False, 1, "done")
+        for tool, task_id, text in (
+            ("wait", "bad", "TaskFailedError: task bad failed: refused"),
+            ("download", "slow", "DownloadError: task slow is not finished"),
+            ("download", "hero", "DownloadError: task hero has no video"),
+            ("get", "gone", "NotFoundError: no such task: gone"),
+        ):
+            error, told = await model.call(tool, task_id)
+            assert (error, text in told) == (True, True)
+
+    talk(clips, script, "--limit", "0.5", mode=mode)
+
+    assert (clips / "good.mp4").read_bytes() == b"kept"
+    assert [path.name for path in clips.iterdir()] == ["good.mp4"]
+
+
+def test_no_id_leads_out_of_the_folder_of_the_mcp_server(duomi_simulator: Simulator, tmp_path: Path) -> None:
+    """Whatever a model takes for an id, files are written in the one folder only, or nothing is."""
+    ids = [
+        "../evil",
+        "../../etc/evil",
+        "/evil",
+        "a/../../evil",
+        "C:\\evil",
+        "~/evil",
+        "con",
+        "x" * 512,
+        "e\u0301",
+        "a b",
+    ]
+    duomi_simulator.tasks |= dict.fromkeys(ids, DONE)
+    clips = tmp_path / "deep/er/clips"
+    clips.parent.mkdir(parents=True)
+
+    async def script(model: Talk) -> None:
+        for task_id in ids:
+            error, saved = await model.call("download", task_id)
+            assert not error, saved
+            assert [Path(path).parent for path in saved["paths"]] == [clips]
+        for task_id in ("", " ", ".", "..", "x" * 513, "a\nb", "\0"):
+            error, told = await model.call("download", task_id)
+            assert (error, "ConfigurationError" in told) == (True, True)
+
+    talk(clips, script)
+
+    assert len(list(clips.iterdir())) == len(ids)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.parent != clips) == [
+        "deep", "deep/er", "deep/er/clips", "deep/er/clips.log",
+    ]  # fmt: skip
+
+
+def test_the_mcp_server_tells_no_secret(duomi_simulator: Simulator, tmp_path: Path) -> None:
+    """Neither the key nor a link is in a result, an error, a notification or the log, wherever the API puts them."""
+    key = os.environ["DUOMI_API_KEY"]
+    link = f"https://clips.example/1.mp4?e=1&sig={SECRET}"
+    good = duomi_simulator.payload
+    duomi_simulator.tasks |= {"good": DONE, "bad": REFUSED, "broken": DONE, "odd": NEVER, "hero": DONE}
+
+    def misbehave(request: Request) -> Response | None:
+        if request.path == "/files/broken.mp4":
+            return Response(f"{link} {key}", 403)
+        name = request.path.rpartition("/")[2]
+        if name in ("401", "403", "404", "500"):
+            body = {"message": f"{request.headers['Authorization']} may not see {link}", "url": link}
+            return Response(json.dumps(body), int(name), content_type="application/json")
+        if name == "page":
+            return Response(f"<a href='{link}'>{key}</a>")
+        if name not in duomi_simulator.tasks:
+            return None
+        payload = good(name, 1, request.host_url.rstrip("/"))
+        payload["message"] = f"失败：见{link}，密钥 {key}，或 HTTPS:\\/\\/h\\/1.mp4?sig={SECRET}"
+        for video in payload["data"].get("videos", []):
+            video["url"] += f"?e=1&sig={SECRET}"
+        if name == "odd":
+            payload["state"] = f"see {link}"
+        if name == "hero":
+            payload["data"] = {"characters": [{"id": link}, {"id": key}]}
+        return Response(json.dumps(payload), content_type="application/json")
+
+    duomi_simulator.answer = misbehave
+    told: list[Any] = []
+
+    async def script(model: Talk) -> None:
+        for task_id in ("good", "bad", "broken", "odd", "hero", "401", "403", "404", "500", "page", key):
+            told.extend([await model.call(tool, task_id) for tool in ("get", "wait", "download")])
+
+    heard = talk(tmp_path / "clips", script, "--limit", "1").heard
+
+    results = json.dumps(told, ensure_ascii=False)
+    # The log is broken into lines.
+    everything = "".join([results, *heard]).replace(" ", "").replace("\n", "")
+    assert len(told) == 33
+    assert [error for error, _ in told[:3]] == [False] * 3
+    assert (tmp_path / "clips/good.mp4").read_bytes() == CLIP.read_bytes()
+    assert "失败：见(link)" in results
+    assert "undocumentedstate" in everything
+    assert [secret for secret in ("://", "?e=", "http") if secret in results] == []
+    assert [secret for secret in (key, SECRET) if secret in everything] == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_mcp_server_answers_while_it_waits(mode: str, duomi_simulator: Simulator, tmp_path: Path) -> None:
+    """Other calls are answered during a wait, and a wait that the client cancels asks no more."""
+    duomi_simulator.tasks |= {"slow": NEVER, "good": DONE}
+
+    async def script(model: Talk) -> None:
+        async def polled(count: int) -> None:
+            await anyio.to_thread.run_sync(until, lambda: duomi_simulator.polls("slow") >= count)
+
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(model.call, "wait", "slow")
+            await polled(3)
+            assert (await model.call("get", "good"))[1]["state"] == "succeeded"
+            await polled(duomi_simulator.polls("slow") + 3)
+            waiting.cancel_scope.cancel()
+        await model.call("get", "good")
+        await model.call("get", "good")
+        polls = duomi_simulator.polls("slow")
+        for _ in range(50):
+            await model.call("get", "good")
+        assert duomi_simulator.polls("slow") == polls
+
+    talk(tmp_path / "clips", script, mode=mode)
+
+
+def test_the_mcp_server_saves_a_large_clip_between_calls(duomi_simulator: Simulator, tmp_path: Path) -> None:
+    """A clip that takes longer than a call is saved meanwhile, once, and nothing of another is left behind."""
+    duomi_simulator.tasks |= {"large": DONE, "endless": DONE}
+    go_on, end, fetched = threading.Event(), threading.Event(), list[str]()
+
+    def begin() -> Iterator[bytes]:
+        yield CLIP.read_bytes()[:5_000]
+        end.wait(60)
+
+    def slowly(request: Request) -> Response | None:
+        if request.path.startswith("/files/"):
+            fetched.append(request.path)
+        if request.path == "/files/large.mp4":
+            go_on.wait(60)
+        if request.path == "/files/endless.mp4":
+            return Response(begin(), headers={"Content-Length": "10000"}, content_type="video/mp4")
+        return None
+
+    duomi_simulator.answer = slowly
+    later = (False, {"paths": [], "next": "not saved yet: call download again"})
+
+    async def script(model: Talk) -> None:
+        assert await model.call("download", "large") == later
+        assert await model.call("download", "large") == later
+        assert await model.call("download", "endless") == later
+        assert len(list((tmp_path / "clips").glob("*.part"))) == 1
+        go_on.set()
+        while (told := await model.call("download", "large")) == later:
+            pass
+        assert told == (False, {"paths": [str(tmp_path / "clips/large.mp4")], "next": "done"})
+
+    talk(tmp_path / "clips", script, "--limit", "0.2")
+    end.set()
+
+    assert fetched == ["/files/large.mp4", "/files/endless.mp4"]
+    assert [path.name for path in (tmp_path / "clips").iterdir()] == ["large.mp4"]
+    assert "never retrieved" not in (tmp_path / "clips.log").read_text(encoding="utf-8")
+
+
+def test_the_mcp_server_does_not_start_without_a_key(tmp_path: Path) -> None:
+    """Without a key the server says so on stderr, and nothing on stdout."""
+    program = [sys.executable, str(EXAMPLES / "mcp/server.py"), str(tmp_path)]
+    environment = os.environ | {"DUOMI_API_KEY": ""}
+
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, input="")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("duomi: no API key")

@@ -36,7 +36,7 @@ def test_a_consumer_passes_strict_checks(checker: str, tmp_path: Path) -> None:
         for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)):
             if not block.startswith("--8<--"):
                 (tmp_path / f"{page}_{number}.py").write_text(block, encoding="utf-8")
-    for program in ("object_store.py", "webhook.py"):
+    for program in ("object_store.py", "webhook.py", "mcp/server.py"):
         shutil.copy(TESTS.parent / "examples" / program, tmp_path)
     command = [str(Path(sys.executable).parent / checker), "."]
 
