@@ -79,7 +79,7 @@ bench: .bench-venv/.ready
 
 # The site, in site/; `python docs/screens.py` redraws its screens.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 generate: setup
 	./generate.sh

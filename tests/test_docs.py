@@ -32,6 +32,9 @@ TASKS = {
 }
 
 
+LINK = r"(?:\]\(|^\[[^\]]+\]: )(?!https?:|#)([^)#\s]+)"  # with its target behind it, or below the text
+
+
 def blocks() -> Iterator[Any]:
     """Return the Python blocks of all pages, except examples, which have their own tests."""
     for page in PAGES:
@@ -104,7 +107,8 @@ def test_chinese_pages_lead_to_chinese_pages() -> None:
     links = {
         link
         for page in [ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.zh.md"))]
-        for link in re.findall(r"\]\((?:docs/)?([a-z][a-z-]*[.\w]*\.md)", page.read_text(encoding="utf-8"))
+        for link in re.findall(LINK, page.read_text(encoding="utf-8"), re.MULTILINE)
+        if re.match(r"(docs/)?[a-z][a-z-]*[.\w]*\.md$", link)
     }
 
     assert len(links) > 8
@@ -275,7 +279,7 @@ def test_the_help_names_the_page_of_messages() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_have_a_target(page: Path) -> None:
     """Each link to a file of the repository has an existing target."""
-    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    links = re.findall(LINK, page.read_text(encoding="utf-8"), re.MULTILINE)
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
