@@ -213,6 +213,17 @@ def test_a_retry_after_date_is_compared_with_the_servers_own_date(value: str, se
     assert retry_after(value, sent_at) == seconds
 
 
+def test_a_rate_limit_in_a_wait_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A wait that is held up by a rate limit says so at INFO, with the seconds until the next request."""
+    caplog.set_level("INFO", "duomi")
+
+    World([RUNNING, reply({}, 429, retry_after="7"), DONE], Polling(interval=1.0)).run()
+
+    (line,) = caplog.messages
+    assert line.startswith("rate limited; GET ")
+    assert line.endswith("status 429; the next request in 7.0 s")
+
+
 def test_a_wait_sleeps_for_a_retry_after_up_to_its_maximum() -> None:
     """A wait sleeps as long as Retry-After says, but not longer than `max_retry_after`."""
     world = World([RUNNING, reply({}, 429, retry_after="3600"), DONE], Polling(interval=1.0)).run()

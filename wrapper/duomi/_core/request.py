@@ -160,6 +160,7 @@ def request_flow(
             rate.last_refusal = answer.error
             answer = answer._replace(is_rate_limit=True)
             if call.in_wait:
+                log.info("%s; the next request in %.1f s", answer.error, rate.delay(runtime.clock()))
                 return answer
         delay = None
         if answer.transient and (is_safe or answer.not_sent or answer.status == 429):
