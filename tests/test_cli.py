@@ -308,6 +308,22 @@ def test_the_simulator_has_a_url_that_a_client_takes(host: str, own: str) -> Non
     assert logger.level == level
 
 
+def test_the_simulator_prints_what_another_terminal_needs(tmp_path: Path) -> None:
+    """What `duomi simulator` prints, pasted into another terminal, waits for its tasks without a warning; Ctrl-C stops it."""
+    with start(tmp_path, "", "simulator", stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        _, variables, command = (process.stderr.readline().decode() for _ in range(3))
+        settings = variables.replace("INTERVAL=1", "INTERVAL=0.01")
+        pasted = settings + command.replace("duomi", f"'{sys.executable}' -m duomi", 1)
+        done = subprocess.run(["sh", "-c", pasted], cwd=tmp_path, capture_output=True, text=True, check=False)
+        process.send_signal(signal.SIGINT)
+
+    assert process.returncode == 130
+    assert done.returncode == 1, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == [*["succeeded"] * 3, "error"]
+    assert "duomi:" not in done.stderr
+
+
 def test_ctrl_c_after_the_last_task_prints_no_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

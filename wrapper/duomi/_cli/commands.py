@@ -181,9 +181,8 @@ def _simulator(
         from duomi.simulator import EXAMPLE_ID, Script, Simulator  # noqa: PLC0415  (as above)
     try:
         with Simulator(SCRIPTS | {EXAMPLE_ID: Script()}).serve(port=port) as base_url:
-            print_stderr(
-                f"Serving until Ctrl-C. In another terminal:\nexport DUOMI_BASE_URL={base_url} DUOMI_API_KEY=any-key"
-            )
+            variables = f"DUOMI_BASE_URL={base_url} DUOMI_API_KEY=sk-simulated DUOMI_POLL_INTERVAL=1"
+            print_stderr(f"Serving until Ctrl-C. In another terminal:\nexport {variables}")
             print_stderr(f"duomi wait {EXAMPLE_ID} {' '.join(SCRIPTS)}")
             while True:
                 time.sleep(3600)
