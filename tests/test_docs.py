@@ -93,6 +93,20 @@ def test_both_readmes_explain_the_same_errors() -> None:
     assert sorted(set(english)) == sorted(set(chinese))
 
 
+def test_no_page_repeats_a_table_of_a_readme() -> None:
+    """A row of a README's table stands on no page of the site: a page includes the table, so the two cannot differ."""
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")).splitlines()
+    rows = [
+        line
+        for name in ("README.md", "README.zh-CN.md")
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+
+    assert len(rows) > 50
+    assert [row for row in rows if row in pages] == []
+
+
 def test_each_page_is_there_in_both_languages() -> None:
     """Each English page has a Chinese one, and the other way round."""
     names = {page.name for page in (ROOT / "docs").glob("*.md")}
