@@ -1,4 +1,4 @@
-"""A FastAPI backend with a table of tasks: a callback is a hint, and workers ask, store clips, and find what nobody called back for."""
+"""A FastAPI backend with a table of tasks: a callback is a hint, and workers ask, store clips, and find tasks whose callback was lost."""
 
 import asyncio
 import json

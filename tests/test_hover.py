@@ -53,7 +53,7 @@ def test_each_public_name_is_documented(package: Any, module: str) -> None:
         if each.docstring is None and not inherited and each.name not in {"__init__", "args"}:
             silent.append(each.canonical_path)
         above = each.parent.docstring.value if each.parent.docstring else ""
-        # Nobody but a client makes what has no arguments described.
+        # Only a client makes what has no arguments described.
         if each.is_function and (each.name != "__init__" or "Args:" in above):
             text = (each.docstring.value if each.docstring else "") + above
             own = {parameter.name for parameter in each.parameters if not parameter.name.startswith("_")} - PLAIN

@@ -328,7 +328,7 @@ def test_the_callers_own_client_may_find_nobody(kind: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", TABLE_KINDS)
 def test_a_body_that_drips_to_the_callers_own_client_ends(kind: str) -> None:
-    """The time limit of an attempt holds for a body, whoever sends the request."""
+    """The time limit of an attempt holds for a body, with our own transport and with the caller's client."""
     dripping = drip(head(200, {"content-type": "application/json", "content-length": "1000"}), b" ", 0.05)
     options: dict[str, Any] = {"timeout": 0.3, "retry": Retry(attempts=1)}
 

@@ -265,7 +265,7 @@ def test_a_lost_probe_lets_another_one_start() -> None:
 
 
 def test_calls_take_their_turns_in_the_order_of_arrival() -> None:
-    """Whoever came first waits for the shortest time, and polls of many tasks come last."""
+    """The call that came first waits for the shortest time, and polls of many tasks come last."""
     rate = Rate(1.0, nullcontext)
     rate.start(0.0)
     first, second = rate.join(), rate.join()

@@ -205,7 +205,7 @@ def _again(*, json: bool, verbose: bool) -> list[str]:
 
 
 def _checked(directory: Path, task_ids: list[str]) -> Path:
-    """Return a folder that clips can be saved in, before anybody waits for them."""
+    """Return a folder that clips can be saved in; it is checked before the wait begins."""
     directory = directory.expanduser()
     Folder(check_directory(directory)).check([file_name(task_id) for task_id in task_ids])
     return directory
@@ -247,7 +247,7 @@ def run() -> None:
         print_stderr(f"duomi: {error}")
         sys.exit(exit_code([TaskResult(Outcome("", None, error), [])]))
     except OutputError as error:
-        # Whoever reads our output has gone, or has no room; the interpreter would try to write the rest once more.
+        # The reader of our output has gone, or has no room; the interpreter would try to write the rest once more.
         silence(1)
         number, words = error.args
         if number != errno.EPIPE:

@@ -49,7 +49,7 @@ def silence(number: int) -> None:
 
 
 def is_gone_terminal(error: OSError) -> bool:
-    """Tell whether a write failed since the terminal was closed; nobody is left to read."""
+    """Tell whether a write failed because the terminal was closed."""
     return error.errno in {errno.EIO, errno.ENXIO, errno.ENOTTY}
 
 

@@ -328,7 +328,7 @@ class Fetch:
             return False
         if self.size is None:
             self.size = span.total
-        # Of a file of unknown length nobody knows whether the rest is all of it.
+        # Of a file of unknown length it is not known whether the rest is all of it.
         return self.size is not None and span.total in {None, self.size}
 
 
