@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from contract.diff import EXIT_CODES, changes, worst
-from contract.document import ContractError, Page, read
-from contract.facts import Facts, of_document
+from contract.document import ContractError, Page, read, read_contract
+from contract.facts import Part, compare, of_document
 from contract.interrupts import INTERRUPTS, interruptible
 from contract.report import print_report
 
@@ -24,7 +24,7 @@ def _generate(arguments: argparse.Namespace) -> int:
         if arguments.pages:
             return _import(arguments, scratch, package)
         new = scratch / generation.PACKAGE
-        generation.build(plan(ROOT, ROOT / "openapi.yaml"), ROOT, new)
+        generation.build(plan(ROOT, read_contract(ROOT / "openapi.yaml")), ROOT, new)
         lines = generation.difference(package, new)
         if arguments.check:
             for line in lines:
@@ -39,6 +39,7 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     """Take pages: generate and prove in a scratch folder, report, and then move in."""
     from contract import generate as generation  # noqa: PLC0415
     from contract.check import check  # noqa: PLC0415
+    from contract.dialect import translate  # noqa: PLC0415
     from contract.names import plan  # noqa: PLC0415
     from contract.overlay import unnamed  # noqa: PLC0415
     from contract.pages import merge  # noqa: PLC0415
@@ -49,14 +50,14 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     merged = merge(current, arguments.pages, only=arguments.only)
     imported.write_text(merged.text, encoding="utf-8", newline="\n")
     name = str(arguments.pages[0]) if len(arguments.pages) == 1 else "the pages together"
-    made = plan(ROOT, imported, name)
+    made = plan(ROOT, merged.document, name)
     generation.build(made, ROOT, new)
     lines, notes = check(made, scratch)
     if lines:
         ways = [way_out(made.document, line.partition(": ")[0]) for line in lines[:20]]
         raise ContractError("\n".join(f"contract check: {line}{way}" for line, way in zip(lines, ways, strict=False)))
     before = _facts(current) if current.exists() else of_document({})
-    found = changes(before, _facts(imported))
+    found = changes(before, of_document(translate(merged.document)[0]))
     more = [*merged.lines, *made.notes, *notes, *unnamed(made.document)]
     print_report(found, more=more, colours=sys.stdout.isatty())
     sys.stdout.flush()
@@ -81,15 +82,17 @@ def _keep_pages(pages: list[Page], scratch: Path) -> None:
         kept.replace(folder / page.file)
 
 
-def _facts(path: Path) -> Facts:
+def _facts(path: Path) -> Part:
     """Return what a file says, its pages joined, in OpenAPI's own words."""
     from contract.dialect import translate  # noqa: PLC0415
     from contract.pages import join  # noqa: PLC0415
 
     try:
-        return of_document(translate(join(read(path), []))[0])
+        facts = of_document(translate(join(read(path), []))[0])
+        list(compare(facts, facts))  # reads all of it
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(f"{path}: is not OpenAPI: {type(error).__name__}: {error}") from error
+    return facts
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -97,7 +100,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from contract.check import check  # noqa: PLC0415
     from contract.names import plan  # noqa: PLC0415
 
-    made = plan(ROOT, arguments.spec)
+    made = plan(ROOT, read_contract(arguments.spec))
     folder = arguments.generated / generation.PACKAGE
     if not folder.is_dir():
         raise ContractError(f"{arguments.generated} holds no {generation.PACKAGE}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from contract.facts import Difference, Facts, compare
+from contract.facts import Difference, Part, compare
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
 EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
@@ -37,15 +37,15 @@ class Change:
         return f"{self.verdict:<6} {self.pointer or '/'}{what}: {old} -> {new}; {self.meaning}"
 
 
-def changes(old: Facts, new: Facts) -> list[Change]:
+def changes(old: Part, new: Part) -> list[Change]:
     """Return the changes that matter to a caller or a maintainer, the worst first, each pointer once."""
     rank = [BREAK, REVIEW, NOTE]
-    judged = sorted(
-        (_judge(difference, new) for difference in compare(_sorted(old), _sorted(new))),
-        key=lambda change: rank.index(change.verdict),
-    )
-    # A component is changed once, however many operations use it.
-    return list({(change.pointer, change.what): change for change in reversed(judged)}.values())[::-1]
+    judged = sorted(map(_judge, compare(old, new)), key=lambda change: rank.index(change.verdict))
+    once: dict[tuple[str, str], Change] = {}
+    for change in judged:
+        # A component is changed once, however many operations use it.
+        once.setdefault((change.pointer, change.what), change)
+    return list(once.values())
 
 
 def worst(found: Sequence[Change]) -> str:
@@ -53,36 +53,26 @@ def worst(found: Sequence[Change]) -> str:
     return found[0].verdict if found else NOTE
 
 
-def _sorted(facts: Facts) -> Facts:
-    """Return facts with sorted enum values, because their order has no meaning."""
-    values = {
-        key: sorted(value, key=json.dumps) if key[1] == "enum" and isinstance(value, list) else value
-        for key, value in facts.values.items()
-    }
-    return Facts(facts.places, values)
-
-
-def _judge(difference: Difference, new: Facts) -> Change:
-    verdict, meaning = _verdict(difference, new)
+def _judge(difference: Difference) -> Change:
+    verdict, meaning = _verdict(difference)
     what = "" if difference.aspect == "is" else difference.aspect
-    return Change(verdict, difference.place.pointer, what, difference.old, difference.new, meaning)
+    return Change(verdict, difference.part.pointer, what, difference.old, difference.new, meaning)
 
 
-def _verdict(difference: Difference, new: Facts) -> tuple[str, str]:
-    role, aspect = difference.place.role, difference.aspect
+def _verdict(difference: Difference) -> tuple[str, str]:
+    role, aspect = difference.part.role, difference.aspect
     asked = role in {"parameter", "body"}
     before, after = difference.old, difference.new
     match aspect:
         case "is" if after is None:
             return _gone(before)
         case "is" if before is None:
-            required = asked and new.values.get((difference.place.name, "required"), False)
-            if required:
+            if asked and difference.part.aspects.get("required"):
                 return BREAK, f"calls without this {after} are refused"
             if after == "variant" and not asked:
                 return REVIEW, "a body may be of a type that was not there before"
             return NOTE, f"there is a new {after} to use"
-        case "is" | "type" | "extras type":
+        case "is" | "type":
             return BREAK, "code that uses it meets another type"
         case "required" if asked:
             return (BREAK, "calls without it are refused") if after else (NOTE, "calls may leave it out")

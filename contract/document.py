@@ -47,6 +47,13 @@ class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012
 
 
+class _Dumper(yaml.CSafeDumper):  # type: ignore[misc]
+    """Writes a value as often as it is used, and in quotes what readers of YAML 1.1 or 1.2 would not take for text."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -54,7 +61,8 @@ for _tag, _pattern, _first in (
     ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
     ("merge", r"<<", "<"),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 def _int(loader: Any, node: Any) -> int:
@@ -127,6 +135,12 @@ def parse(text: str, name: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ContractError(f"{name}: holds no mapping")
     return document
+
+
+def dump(document: dict[str, Any]) -> str:
+    """Return a document as YAML, which `parse` reads as the same values."""
+    text: str = yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10_000)
+    return text
 
 
 def _measure(value: Any, name: str, known: dict[int, int], depth: int) -> int:

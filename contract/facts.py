@@ -1,70 +1,67 @@
-"""Read a contract as facts that can be compared: each has a place, an aspect and a value."""
+"""Read a contract as a tree of parts that can be compared: each has a place, aspects, and parts inside it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from contract.dialect import label_table
-from contract.document import escape, operations, resolve
+from contract.document import escape, operations, place, resolve
 
-CONSTRAINTS = (
+_CONSTRAINTS = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "default", "readOnly", "writeOnly",
 )  # fmt: skip
 
 
 @attrs.frozen
-class Place:
-    """A part of a contract; its `role` is document, operation, parameter, body, response or header."""
+class Part:
+    """A part of a contract; its `role` is document, operation, parameter, body, response or header.
 
-    name: str
-    parent: str
-    pointer: str
+    `inside` yields its parts by name, since a schema may stand inside itself.
+    """
+
+    what: str
     role: str
-
-
-@attrs.define
-class Facts:
-    """Places by name, and the value of each aspect of each place."""
-
-    places: dict[str, Place] = attrs.field(factory=dict)
-    values: dict[tuple[str, str], Any] = attrs.field(factory=dict)
-
-    def add(self, name: str, parent: str, pointer: str, role: str, **aspects: Any) -> None:
-        """Add a place, or more aspects of one; a `_` in an aspect's name means a space."""
-        self.places.setdefault(name, Place(name, parent, pointer, role))
-        for aspect, value in aspects.items():
-            self.values[name, aspect.replace("_", " ")] = value
+    pointer: str
+    aspects: Mapping[str, Any] = attrs.field(factory=dict)
+    inside: Callable[[], Iterator[tuple[str, Part]]] = lambda: iter(())
 
 
 @attrs.frozen
 class Difference:
-    """One aspect of one place with two different values; a value is None if it is missing."""
+    """One aspect of one part with two different values; a value is None if it is missing."""
 
-    place: Place
+    part: Part
     aspect: str
     old: Any
     new: Any
 
 
-def compare(old: Facts, new: Facts) -> Iterator[Difference]:
-    """Yield the differences, except those inside a place that is new or removed."""
-    for name, aspect in dict.fromkeys([*old.values, *new.values]):
-        before, after = old.values.get((name, aspect)), new.values.get((name, aspect))
-        if before == after and _written(before) == _written(after):
-            continue
-        known = [facts.places[name] for facts in (new, old) if name in facts.places]
-        place = next((candidate for candidate in known if candidate.pointer), known[0])
-        one_sided = (name, "is") not in old.values or (name, "is") not in new.values
-        if (one_sided and aspect != "is") or not (place.parent in old.places and place.parent in new.places):
-            continue
-        if _ancestor_is_one_sided(old, new, place):
-            continue
-        yield Difference(place, aspect, before, after)
+def compare(old: Part, new: Part, seen: set[Any] | None = None) -> Iterator[Difference]:
+    """Yield the differences, except those inside a part that is new, removed or of another type."""
+    seen = set() if seen is None else seen
+    key = (old.what, old.role, old.pointer, new.pointer)
+    if key in seen:
+        return
+    seen.add(key)
+    for aspect in {**old.aspects, **new.aspects}:
+        before, after = old.aspects.get(aspect), new.aspects.get(aspect)
+        if repr(before) != repr(after) and _written(before) != _written(after):
+            yield Difference(new, aspect, before, after)
+    if old.aspects.get("type") != new.aspects.get("type"):
+        return
+    before, after = dict(old.inside()), dict(new.inside())
+    for name in {**before, **after}:
+        if name in before and name in after:
+            yield from compare(before[name], after[name], seen)
+        elif name in before:
+            yield Difference(before[name], "is", before[name].what, None)
+        else:
+            yield Difference(after[name], "is", None, after[name].what)
 
 
 def _written(value: Any) -> str:
@@ -72,90 +69,78 @@ def _written(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _ancestor_is_one_sided(old: Facts, new: Facts, place: Place) -> bool:
-    name = place.parent
-    while name:
-        parent = old.places.get(name) or new.places[name]
-        if ((name, "is") in old.values) != ((name, "is") in new.values) or _type(old, name) != _type(new, name):
-            return True
-        name = parent.parent
-    return False
+def of_document(document: dict[str, Any]) -> Part:
+    """Read the parts of a contract."""
+    info, servers = document.get("info", {}), document.get("servers") or []
+
+    def inside() -> Iterator[tuple[str, Part]]:
+        texts = _text(info) + [server.get("description") for server in servers]
+        yield "info", Part("document", "document", "/info", {"version": info.get("version"), "text": texts})
+        urls = [server.get("url") for server in servers]
+        variables = [server["variables"] for server in servers if server.get("variables")]
+        yield "servers", Part("server", "document", "/servers", {"server": urls, "variables": variables})
+        for path, method, operation in operations(document):
+            yield f"{method} {path}", _operation(document, path, method, operation)
+
+    return Part("document", "document", "", inside=inside)
 
 
-def _type(facts: Facts, name: str) -> object:
-    return facts.values.get((name, "type"))
+def _operation(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> Part:
+    pointer = place(path, method)
+    aspects = {
+        "security": _security(document, operation),
+        "servers": [s.get("url") for s in operation.get("servers") or document["paths"][path].get("servers") or []],
+        "deprecated": operation.get("deprecated", False),
+        "status": operation.get("x-apifox-status"),
+        "operationId": operation.get("operationId"),
+        "text": [*_text(operation), *operation.get("tags", [])],
+    }
+
+    def inside() -> Iterator[tuple[str, Part]]:
+        for parameter, where in parameters(document, path, operation, pointer):
+            yield f"{parameter['in']} parameter {parameter['name']}", _parameter(document, parameter, where)
+        if "requestBody" in operation:
+            body, where = resolve(document, operation["requestBody"], f"{pointer}/requestBody")
+            more = {"required": bool(body.get("required", False)), "text": _text(body)}
+            yield "request", Part("request body", "body", where, more, lambda: _content(document, body, where, "body"))
+        for status, response in operation.get("responses", {}).items():
+            answer, where = resolve(document, response, f"{pointer}/responses/{escape(status)}")
+            yield f"response {status}", _answer(document, answer, where)
+
+    return Part("operation", "operation", pointer, aspects, inside)
 
 
-def of_document(document: dict[str, Any]) -> Facts:
-    """Read the facts of a contract."""
-    facts = Facts()
-    info = document.get("info", {})
-    servers = document.get("servers") or []
-    facts.add("", "", "", "document")
-    facts.add(
-        "contract", "", "/info", "document", **{"is": "document"}, version=info.get("version"),
-        text=_text(info) + [server.get("description") for server in servers],
-    )  # fmt: skip
-    facts.add("server", "", "/servers", "document", **{"is": "server"}, server=[s.get("url") for s in servers],
-              variables=[s.get("variables") for s in servers if s.get("variables")])  # fmt: skip
-    for path, method, operation in operations(document):
-        _operation(document, facts, path, method, operation)
-    return facts
-
-
-def _operation(document: dict[str, Any], facts: Facts, path: str, method: str, operation: dict[str, Any]) -> None:
-    name = f"{method.upper()} {path}"
-    pointer = f"/paths/{escape(path)}/{method}"
-    facts.add(
-        name, "", pointer, "operation", **{"is": "operation"},
-        security=_security(document, operation),
-        servers=[s.get("url") for s in operation.get("servers") or document["paths"][path].get("servers") or []],
-        deprecated=operation.get("deprecated", False),
-        status=operation.get("x-apifox-status"),
-        operationId=operation.get("operationId"),
-        text=[*_text(operation), *operation.get("tags", [])],
-    )  # fmt: skip
-    for parameter, where in parameters(document, path, operation, pointer):
-        place = f"{name} {parameter['in']} parameter {parameter['name']}"
-        facts.add(
-            place, name, where, "parameter", **{"is": "parameter"},
-            required=bool(parameter.get("required", False)),
-            deprecated=parameter.get("deprecated", False) or _schema_of(parameter).get("deprecated", False),
-            status=parameter.get("x-apifox-status"),
-            text=_text(parameter),
-        )  # fmt: skip
-        Schemas(document, facts, "parameter").add(place, name, _schema_of(parameter), f"{where}/schema", "parameter")
-    if "requestBody" in operation:
-        body, where = resolve(document, operation["requestBody"], f"{pointer}/requestBody")
-        place = f"{name} request"
-        required = bool(body.get("required", False))
-        facts.add(place, name, where, "body", **{"is": "request body"}, required=required, text=_text(body))
-        _content(document, facts, body, (place, where, "body"))
-    for status, response in operation.get("responses", {}).items():
-        answer, where = resolve(document, response, f"{pointer}/responses/{status}")
-        place = f"{name} response {status}"
-        facts.add(place, name, where, "response", **{"is": "response"}, text=_text(answer))
-        for header in answer.get("headers") or {}:
-            at = f"{where}/headers/{escape(header)}"
-            facts.add(f"{place} header {header.lower()}", place, at, "header", **{"is": "header"})
-        _content(document, facts, answer, (place, where, "response"))
-
-
-def _content(document: dict[str, Any], facts: Facts, holder: Mapping[str, Any], at: tuple[str, str, str]) -> None:
-    place, where, role = at
-    for media, content in (holder.get("content") or {}).items():
-        inner = f"{place} {media}"
-        pointer = f"{where}/content/{escape(media)}"
-        facts.add(inner, place, pointer, role, **{"is": "media type"})
-        if "schema" in content:
-            Schemas(document, facts, role).add(f"{inner} ", inner, content["schema"], f"{pointer}/schema", "body")
-
-
-def _schema_of(parameter: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a parameter's schema, its own or that of its content."""
+def _parameter(document: dict[str, Any], parameter: dict[str, Any], pointer: str) -> Part:
     content: Mapping[str, Any] = next(iter((parameter.get("content") or {}).values()), {})
     schema: dict[str, Any] = parameter.get("schema") or content.get("schema") or {}
-    return schema
+    aspects = {
+        "required": bool(parameter.get("required", False)),
+        "deprecated": parameter.get("deprecated", False) or schema.get("deprecated", False),
+        "status": parameter.get("x-apifox-status"),
+        "text": _text(parameter),
+    }
+    # The parameter has the texts of its schema, too.
+    return Part("parameter", "parameter", pointer, aspects, lambda: iter([
+        ("schema", _schema(document, schema, f"{pointer}/schema", "parameter", texts=False))
+    ]))  # fmt: skip
+
+
+def _answer(document: dict[str, Any], answer: dict[str, Any], pointer: str) -> Part:
+    def inside() -> Iterator[tuple[str, Part]]:
+        for header in answer.get("headers") or {}:
+            yield f"header {header.lower()}", Part("header", "header", f"{pointer}/headers/{escape(header)}")
+        yield from _content(document, answer, pointer, "response")
+
+    return Part("response", "response", pointer, {"text": _text(answer)}, inside)
+
+
+def _content(
+    document: dict[str, Any], holder: Mapping[str, Any], pointer: str, role: str
+) -> Iterator[tuple[str, Part]]:
+    for media, content in (holder.get("content") or {}).items():
+        at = f"{pointer}/content/{escape(media)}"
+        body = [("body", _schema(document, content["schema"], f"{at}/schema", role))] if "schema" in content else []
+        yield media, Part("media type", role, at, {}, lambda body=body: iter(body))  # type: ignore[misc]
 
 
 def parameters(
@@ -182,54 +167,41 @@ def _text(node: Mapping[str, Any]) -> list[Any]:
     return [node.get(key) or "" for key in ("title", "summary", "description")]
 
 
-@attrs.frozen
-class Schemas:
-    """Adds the facts of schemas, the same for a schema in place and one behind a reference."""
+def _schema(document: dict[str, Any], node: Any, pointer: str, role: str, *, texts: bool = True) -> Part:
+    """Read a schema, the same whether it stands in place or behind a reference."""
+    schema, pointer, nullable = simplify(document, node, pointer)
+    kind, enum, extras = type_of(schema), schema.get("enum"), schema.get("additionalProperties")
+    aspects = {
+        "type": kind,
+        "nullable": nullable,
+        # The order of the values has no meaning.
+        "enum": None if enum is None else sorted((value for value in enum if value is not None), key=json.dumps),
+        "const": schema.get("const"),
+        "labels": label_table(schema.get("x-apifox-enum")) or None,
+        "format": schema.get("format"),
+        "constraints": {key: schema[key] for key in _CONSTRAINTS if key in schema} or None,
+        "extras": extras is not False if kind == "object" else None,
+    }
+    if texts:
+        more = {"deprecated": schema.get("deprecated", False), "status": schema.get("x-apifox-status")}
+        aspects |= {"text": _text(schema), **more}
 
-    document: dict[str, Any]
-    facts: Facts
-    role: str
-
-    def add(self, name: str, parent: str, node: Any, pointer: str, kind: str, above: tuple[str, ...] = ()) -> None:
-        """Add the facts of a schema and of all schemas inside it."""
-        schema, pointer, nullable = simplify(self.document, node, pointer)
-        if pointer in above:
-            self.facts.add(name, parent, pointer, self.role, type="recursive", nullable=nullable)
-            return
-        above = (*above, pointer)
-        if kind == "body":
-            self.facts.add(name, parent, pointer, self.role, **{"is": "body"})
-        enum = schema.get("enum")
-        self.facts.add(
-            name, parent, pointer, self.role, type=type_of(schema), nullable=nullable,
-            enum=None if enum is None else [value for value in enum if value is not None],
-            const=schema.get("const"),
-            labels=label_table(schema.get("x-apifox-enum")) or None,
-            format=schema.get("format"),
-            constraints={key: schema[key] for key in CONSTRAINTS if key in schema} or None,
-            extras=schema.get("additionalProperties") is not False if type_of(schema) == "object" else None,
-        )  # fmt: skip
-        if kind != "parameter":
-            self.facts.values.setdefault((name, "text"), _text(schema))
-            self.facts.values.setdefault((name, "deprecated"), schema.get("deprecated", False))
-            self.facts.values.setdefault((name, "status"), schema.get("x-apifox-status"))
-        if isinstance(schema.get("additionalProperties"), dict):
-            extra, _, _ = simplify(self.document, schema["additionalProperties"], "")
-            self.facts.values[name, "extras type"] = type_of(extra)
+    def inside() -> Iterator[tuple[str, Part]]:
         required = schema.get("required", [])
-        for field, child in schema.get("properties", {}).items():
-            inner = f"{name}.{field}"
-            at = f"{pointer}/properties/{escape(field)}"
-            self.facts.add(inner, name, at, self.role, **{"is": "field"}, required=field in required)
-            self.add(inner, name, child, at, "field", above)
-        if isinstance(schema.get("items"), dict):
-            self.facts.add(f"{name}[]", name, f"{pointer}/items", self.role, **{"is": "item"})
-            self.add(f"{name}[]", name, schema["items"], f"{pointer}/items", "item", above)
-        for keyword in ("oneOf", "anyOf"):
-            for number, child in enumerate(schema.get(keyword, [])):
-                inner = f"{name}<{number}>"
-                self.facts.add(inner, name, f"{pointer}/{keyword}/{number}", self.role, **{"is": "variant"})
-                self.add(inner, name, child, f"{pointer}/{keyword}/{number}", "variant", above)
+        for name, child in schema.get("properties", {}).items():
+            at = f"{pointer}/properties/{escape(name)}"
+            held = [("schema", _schema(document, child, at, role))]
+            yield f"field {name}", Part("field", role, at, {"required": name in required}, lambda held=held: iter(held))  # type: ignore[misc]
+        for key, of in (("items", "array"), ("additionalProperties", "object")):
+            if kind == of:
+                inner = schema.get(key)
+                yield key, _schema(document, inner if isinstance(inner, dict) else {}, f"{pointer}/{key}", role)
+        for key in ("oneOf", "anyOf"):
+            for number, child in enumerate(schema.get(key, [])):
+                made = _schema(document, child, f"{pointer}/{key}/{number}", role)
+                yield f"variant {number}", attrs.evolve(made, what="variant")
+
+    return Part("body", role, pointer, aspects, inside)
 
 
 def simplify(document: dict[str, Any], node: Any, pointer: str) -> tuple[dict[str, Any], str, bool]:
@@ -249,7 +221,8 @@ def simplify(document: dict[str, Any], node: Any, pointer: str) -> tuple[dict[st
         rest = [v for v in variants if not (isinstance(v, dict) and v.get("type") == "null")]
         nullable = nullable or len(rest) < len(variants)
         if len(rest) == 1:
-            inner, pointer, inner_nullable = simplify(document, rest[0], f"{pointer}/{keyword}/0")
+            at = f"{pointer}/{keyword}/{variants.index(rest[0])}"
+            inner, pointer, inner_nullable = simplify(document, rest[0], at)
             return inner, pointer, nullable or inner_nullable
         schema = {**schema, keyword: rest} if len(rest) < len(variants) else schema
     if isinstance(schema.get("allOf"), list):
@@ -279,7 +252,7 @@ def type_of(schema: Mapping[str, Any]) -> str:
         return "|".join(sorted(kind))
     if isinstance(kind, str):
         return kind
-    for keyword, implied in (("properties", "object"), ("items", "array"), ("oneOf", "oneOf"), ("anyOf", "anyOf")):
+    for keyword, implied in (("properties", "object"), ("items", "array"), ("oneOf", "union"), ("anyOf", "union")):
         if schema.get(keyword):
             return implied
     values = schema.get("enum", [schema["const"]] if "const" in schema else None)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 from openapi_python_client.config import ClassOverride, Config, ConfigFile, MetaType
-from openapi_python_client.parser import GeneratorData
+from openapi_python_client.parser import GeneratorData, openapi
 from openapi_python_client.parser.errors import GeneratorError
 from openapi_python_client.parser.openapi import Endpoint
 from openapi_python_client.parser.properties import EnumProperty, ModelProperty
@@ -18,7 +20,7 @@ from openapi_python_client.strings import PythonIdentifier
 
 from contract import document as documents
 from contract.dialect import label_table, translate
-from contract.document import ContractError, read_contract
+from contract.document import ContractError
 from contract.overlay import left_out, named
 from contract.validate import fit, validate
 
@@ -80,32 +82,32 @@ def settings(root: Path) -> Config:
     return Config.from_sources(file, MetaType.NONE, Path(), "utf-8", overwrite=True, output_path=None)
 
 
-def plan(root: Path, spec: Path, name: str = "openapi.yaml") -> Plan:
+def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Plan:
     """Take a contract through dialect, overlay and validation.
 
     Raises:
         ContractError: the generator would not take it completely.
     """
     config = settings(root)
-    contract, notes = translate(read_contract(spec), config.content_type_overrides)
+    contract, notes = translate(document, config.content_type_overrides)
     overlay = documents.parse((root / "overlay.yaml").read_text(encoding="utf-8"), "overlay.yaml")
     changed = named(contract, overlay)
     notes += left_out(contract, changed)
-    document, more = fit(changed, config)
+    fitting, more = fit(changed, config)
     overrides = _Overrides(config.class_overrides)
     data: Any
     with _labels_recorded() as labels:
         try:
             config.class_overrides = overrides
-            data = GeneratorData.from_dict(document, config=config)
+            data = GeneratorData.from_dict(fitting, config=config)
         except Exception as error:  # on invalid input the generator may raise any error
             data = error
-    validate(document, data, config, name)
+    validate(fitting, data, config, name)
     if isinstance(data, Exception | GeneratorError):
         raise ContractError(f"{name}: the generator cannot read it: {data}")
     if overrides.unused:
         raise ContractError(f"generator.yaml: class_overrides: {min(overrides.unused)} matches no class")
-    return Plan(document, config, data, labels, [*notes, *more])
+    return Plan(fitting, config, data, labels, [*notes, *more])
 
 
 @contextmanager
@@ -123,8 +125,6 @@ def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
             labels.setdefault(str(prop.class_info.name), {}).update(found)
         return prop, known
 
-    EnumProperty.build = build  # type: ignore[method-assign]  # pyright: ignore[reportAttributeAccessIssue]
-    try:
+    # The generator copies all models that an operation can reach, for each operation anew, and drops the originals.
+    with patch.object(EnumProperty, "build", build), patch.object(openapi, "deepcopy", copy):
         yield labels
-    finally:
-        EnumProperty.build = original  # type: ignore[method-assign]

@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import yaml  # type: ignore[import-untyped]
 
-from contract.document import ContractError, Page, copied, operations, read, read_contract
+from contract.document import ContractError, Page, copied, dump, operations, read, read_contract
 from contract.join import Join
 
 _ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security")
@@ -18,18 +17,12 @@ _ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security
 
 @attrs.frozen
 class Merged:
-    """The text of a contract, the lines of the report about how it was made, and the pages it is made of if not of one."""
+    """A contract and its text, the lines of the report about how it was made, and its pages if there are several."""
 
+    document: dict[str, Any]
     text: str
     lines: list[str]
     pages: list[Page]
-
-
-class _Dumper(yaml.CSafeDumper):  # type: ignore[misc]
-    """Writes a value as often as it is used."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
 
 
 def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
@@ -54,13 +47,13 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
     servers = merged.get("servers") or old.get("servers")
     if len(pages) == 1 and not kept and merged.get("servers") == servers:
         text = pages[0].text
-        return Merged(text if text.endswith("\n") else f"{text}\n", lines, [])
+        return Merged(pages[0].document, text if text.endswith("\n") else f"{text}\n", lines, [])
     if servers:
         merged["servers"] = servers
     if kept:
         _keep(merged, old, kept)
         pages = pages if (current.parent / "pages").is_dir() else [*read(current), *pages]
-    return Merged(_dump(merged), lines, pages)
+    return Merged(merged, _dump(merged), lines, pages)
 
 
 def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
@@ -114,5 +107,4 @@ def _keep(merged: dict[str, Any], old: Mapping[str, Any], kept: Mapping[str, Any
 def _dump(document: Mapping[str, Any]) -> str:
     known = {key: document[key] for key in _ORDER if key in document and (key != "tags" or document[key])}
     rest = {key: value for key, value in document.items() if key not in _ORDER}
-    text: str = yaml.dump({**known, **rest}, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10_000)
-    return text
+    return dump({**known, **rest})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import io
+import itertools
 import json
 import types
 import typing
@@ -14,8 +15,10 @@ from typing import Any
 
 from contract.document import resolve
 
-# A recursive schema has no full value, so deeper levels are left out.
+# A recursive schema has no full value, so deeper levels are left out; each model is proven by its own example.
 DEPTH = 6
+SHOWN = 3
+MOST_PARTS = 2_000
 _FORMATS = {"date-time": "date-time", "date": "date", "uuid": "uuid", "binary": "binary"}
 _SAMPLES = {
     "date-time": "2025-01-02T00:00:00+00:00", "date": "2025-01-02", "uuid": "00000000-0000-4000-8000-000000000001",
@@ -101,28 +104,31 @@ def contested(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
     return {n for n in names if any(a[n] != b[n] for a in tables for b in tables if n in a and n in b)}
 
 
-def example(document: dict[str, Any], node: Any, path: str = "", depth: int = 0) -> Any:
-    """Return a JSON value for a schema, with every field; binary values are bytes."""
+def example(
+    document: dict[str, Any], node: Any, path: str = "", depth: int = 0, spent: Iterator[int] | None = None
+) -> Any:
+    """Return a JSON value for a schema, with the fields of its upper levels; binary values are bytes."""
+    spent = spent or itertools.count()
+    if next(spent) > MOST_PARTS:
+        raise LookupError(f"an example of it has more than {MOST_PARTS} parts")
     schema = normal(document, node)
     values = [value for value in schema.get("enum") or [] if value is not None]
     if values and schema.get("type") != "boolean":
         return values[-1]
     found = [each for each in variants(schema) if normal(document, each).get("type") != "null"]
     if found and depth < 2 * DEPTH:
-        return example(document, found[0], path, depth + 1)
+        return example(document, found[0], path, depth + 1, spent)
     if schema.get("const") is not None:
         return schema["const"]
     (kind,) = kinds_of(document, {key: value for key, value in schema.items() if key not in {"anyOf", "oneOf"}}) or {""}
     match kind:
         case "object":
             fields, required = fields_of(document, schema)
-            chosen = fields if depth < DEPTH else {name: fields[name] for name in required & set(fields)}
-            if depth > 3 * DEPTH:
-                return {}
-            return {name: example(document, child, f"{path}/{name}", depth + 1) for name, child in chosen.items()}
+            chosen = fields if depth < SHOWN else {name: child for name, child in fields.items() if name in required}
+            return {n: example(document, child, f"{path}/{n}", depth + 1, spent) for n, child in chosen.items()}
         case "array":
             items = schema.get("items") or next(iter(schema.get("prefixItems") or [{}]))
-            return [] if depth >= DEPTH else [example(document, items, f"{path}/0", depth + 1)]
+            return [] if depth >= DEPTH else [example(document, items, f"{path}/0", depth + 1, spent)]
         case "integer" | "number":
             return 10 + sum(map(ord, path)) % 9
         case "boolean":

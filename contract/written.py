@@ -7,9 +7,17 @@ from contract.document import operations, resolve
 _KEPT = {"type", "properties", "required", "items", "enum", "nullable"}
 
 
+class _Name(str):
+    """A name that stands in Python source without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 def written(document: dict[str, Any]) -> str:
     """Return the source of `contract.py`: the server, and the JSON schemas of each operation's responses."""
     servers = document.get("servers") or [{"url": ""}]
+    schemas, components = answers(document)
     return "\n".join([
         '"""What the contract says that no model shows: its server, and the shape of each answer as JSON schema."""',
         "",
@@ -17,37 +25,49 @@ def written(document: dict[str, Any]) -> str:
         "",
         f"SERVER: Final[str] = {servers[0]['url']!r}",
         "",
-        f"SCHEMAS: Final[dict[str, dict[str, Any]]] = {answers(document)!r}",
+        *(f"{name}: Final[dict[str, Any]] = {shape!r}\n" for name, shape in components.items()),
+        f"SCHEMAS: Final[dict[str, dict[str, Any]]] = {schemas!r}",
         "",
     ])  # fmt: skip
 
 
-def answers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of each response, by operation and status."""
+def answers(document: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return the JSON schema of each response, by operation and status, and those that they name."""
+    shapes = _Shapes(document)
     schemas: dict[str, dict[str, Any]] = {}
     for path, method, operation in operations(document):
         for status, response in operation.get("responses", {}).items():
-            answer, pointer = resolve(document, response, "")
+            answer, _ = resolve(document, response, "")
             for media in (answer.get("content") or {}).values():
                 if "schema" in media:
-                    schemas.setdefault(f"{method.upper()} {path}", {})[status] = _shape(
-                        document, media["schema"], pointer, ()
-                    )
+                    schemas.setdefault(f"{method.upper()} {path}", {})[status] = shapes.of(media["schema"])
                 break
-    return schemas
+    return schemas, shapes.named
 
 
-def _shape(document: dict[str, Any], node: Any, pointer: str, above: tuple[int, ...]) -> dict[str, Any]:
-    """Return a schema with its references resolved, without texts, examples and extensions."""
-    node, pointer = resolve(document, node, pointer)
-    if not isinstance(node, dict) or id(node) in above:
-        return {}
-    above = (*above, id(node))
-    shape = {key: value for key, value in node.items() if key in _KEPT}
-    if isinstance(node.get("properties"), dict):
-        shape["properties"] = {
-            name: _shape(document, child, pointer, above) for name, child in node["properties"].items()
-        }
-    if "items" in shape:
-        shape["items"] = _shape(document, shape["items"], pointer, above)
-    return shape
+class _Shapes:
+    """Makes schemas without texts, examples and extensions; what a reference names is made once."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.names: dict[str, Any] = {}
+        self.named: dict[str, Any] = {}
+
+    def of(self, node: Any) -> Any:
+        reference = node.get("$ref") if isinstance(node, dict) else None
+        if reference is None:
+            return self.plain(node) if isinstance(node, dict) else {}
+        if reference not in self.names:
+            self.names[reference] = {}  # inside itself it may be anything
+            shape = self.of(resolve(self.document, node, "")[0])
+            self.names[reference] = _Name(f"_SCHEMA_{len(self.named)}")
+            self.named[self.names[reference]] = shape
+        return self.names[reference]
+
+    def plain(self, node: dict[str, Any]) -> dict[str, Any]:
+        shape = {key: value for key, value in node.items() if key in _KEPT}
+        if isinstance(node.get("properties"), dict):
+            shape["properties"] = {name: self.of(child) for name, child in node["properties"].items()}
+        if "items" in shape:
+            shape["items"] = self.of(shape["items"])
+        return shape

@@ -145,7 +145,7 @@ DIFFERENCES: dict[str, tuple[Edit, str]] = {
 def test_the_check_holds_a_package_against_its_contract(name: str) -> None:
     """The check itself finds what the contract says and the package does not do, each at its pointer."""
     edit, said = DIFFERENCES[name]
-    made = plan(ROOT, ROOT / "openapi.yaml")
+    made = plan(ROOT, documents.read_contract(ROOT / "openapi.yaml"))
     document = copy.deepcopy(made.document)
     edit(document)
 
@@ -158,7 +158,7 @@ def test_the_check_holds_a_package_against_its_contract(name: str) -> None:
 
 def test_the_page_s_own_examples_are_decoded(tmp_path: Path) -> None:
     """An example of the page that the new client cannot decode is a REVIEW line."""
-    made = plan(ROOT, ROOT / "openapi.yaml")
+    made = plan(ROOT, documents.read_contract(ROOT / "openapi.yaml"))
     document = copy.deepcopy(made.document)
     media = task(document)["responses"]["200"]["content"]["application/json"]
     media["example"] = {"id": "1"}
@@ -178,9 +178,7 @@ def test_a_field_in_two_parts_of_all_of_is_not_proven(tmp_path: Path) -> None:
     media = task(document)["responses"]["200"]["content"]["application/json"]
     other = {"type": "object", "properties": {"message": {"type": "string", "description": "in other words"}}}
     media["schema"] = {"allOf": [media["schema"], other]}
-    spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps(document), encoding="utf-8")
-    made = plan(ROOT, spec)
+    made = plan(ROOT, document)
     build(made, ROOT, tmp_path / "duomi_api")
 
     lines, notes = hold(made, tmp_path)
@@ -197,7 +195,7 @@ def test_an_exception_of_the_check_is_no_fault_of_the_package(monkeypatch: pytes
 
     monkeypatch.setattr("contract.check.kinds_of", fail)
 
-    lines, notes = hold(plan(ROOT, ROOT / "openapi.yaml"), ROOT / "generated")
+    lines, notes = hold(plan(ROOT, documents.read_contract(ROOT / "openapi.yaml")), ROOT / "generated")
 
     assert lines == []
     assert (

@@ -284,3 +284,55 @@ def test_a_component_that_many_operations_use_changes_once() -> None:
     (change,) = changes(of_document(old.all), of_document(new.all))
 
     assert (change.verdict, change.pointer) == ("BREAK", "/components/schemas/Note/properties/a")
+
+
+def test_the_worst_change_comes_first_though_its_component_changes_harmlessly_elsewhere() -> None:
+    """A component that one use breaks and another does not is a BREAK, and stands before every REVIEW."""
+    old, new = Doc(), Doc()
+    for doc, required in ((old, []), (new, ["a"])):
+        doc.all["components"]["schemas"]["Note"] = {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "required": required,
+        }
+        media = {"application/json": {"schema": {"$ref": "#/components/schemas/Note"}}}
+        doc.paths["/v1/a"] = {"get": {"responses": {"200": {"description": "", "content": media}}}}
+        doc.paths["/v1/b"] = {"post": {"requestBody": {"content": media}, "responses": {}}}
+    new.fields["state"]["enum"].append("paused")
+
+    found = changes(of_document(old.all), of_document(new.all))
+
+    assert [change.verdict for change in found] == ["BREAK", "REVIEW"]
+
+
+def web(schemas: int, kind: str) -> dict[str, Any]:
+    """Return a contract of as many operations as schemas, each of which names the three that follow it."""
+    components: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
+    for number in range(schemas):
+        following = {f"f{n}": {"$ref": f"#/components/schemas/S{(number + n) % schemas}"} for n in (1, 2, 3)}
+        components[f"S{number}"] = {"type": "object", "properties": {"id": {"type": kind}, **following}}
+        media = {"application/json": {"schema": {"$ref": f"#/components/schemas/S{number}"}}}
+        paths[f"/v1/a{number}"] = {"get": {"responses": {"200": {"description": "", "content": media}}}}
+    return {"openapi": "3.0.1", "info": {}, "paths": paths, "components": {"schemas": components}}
+
+
+def test_schemas_that_refer_to_each_other_are_compared_once_each() -> None:
+    """Of 200 schemas in a web each is compared, and reported, once."""
+    found = changes(of_document(web(200, "string")), of_document(web(200, "integer")))
+
+    assert [change.pointer for change in found] == [f"/components/schemas/S{n}/properties/id" for n in range(200)]
+
+
+def test_the_same_union_in_another_keyword_is_no_change() -> None:
+    """`oneOf` and `anyOf` are the same to the client, and the values of a map are compared like fields."""
+    old, new = Doc(), Doc()
+    for doc, key, kind in ((old, "oneOf", "string"), (new, "anyOf", "integer")):
+        union = {key: [{"type": "null"}, {"type": "string"}, {"type": "integer"}]}
+        doc.fields.update(
+            one=union, map={"type": "object", "additionalProperties": {"type": "array", "items": {"type": kind}}}
+        )
+
+    (change,) = changes(of_document(old.all), of_document(new.all))
+
+    assert (change.verdict, change.pointer.rpartition("/properties/")[2]) == ("BREAK", "map/additionalProperties/items")

@@ -574,7 +574,7 @@ def test_what_the_plain_generator_takes_is_taken_and_held(
         plain = subprocess.run([*command, "--output-path", f"{folder}/plain"], capture_output=True, check=False)
         assume(plain.returncode == 0)
 
-        planned = plan(bare, spec)
+        planned = plan(bare, contract)
         generation.build(planned, bare, made / "duomi_api")
         lines, notes = hold(planned, made)
 
