@@ -31,11 +31,11 @@ def test_every_public_type_is_known() -> None:
 def test_a_consumer_passes_strict_checks(checker: str, tmp_path: Path) -> None:
     """A project that uses the public types, and the documented examples, passes strict checks."""
     shutil.copytree(TESTS / "typing", tmp_path, dirs_exist_ok=True)
-    for page in ("index", "waiting", "many", "errors", "downloads", "webhooks"):
-        text = (TESTS.parent / f"docs/{page}.md").read_text(encoding="utf-8")
+    pages = [f"docs/{name}" for name in ("tasks", "waiting", "many", "errors", "logging", "downloads", "frameworks")]
+    for page in ("README", *pages):
+        text = (TESTS.parent / f"{page}.md").read_text(encoding="utf-8")
         for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)):
-            if not block.startswith("--8<--"):
-                (tmp_path / f"{page}_{number}.py").write_text(block, encoding="utf-8")
+            (tmp_path / f"{Path(page).stem}_{number}.py").write_text(block, encoding="utf-8")
     for program in ("object_store.py", "webhook.py", "mcp/server.py"):
         shutil.copy(TESTS.parent / "examples" / program, tmp_path)
     command = [str(Path(sys.executable).parent / checker), "."]
