@@ -116,6 +116,19 @@ def test_each_page_is_there_in_both_languages() -> None:
     assert names - english == {name.replace(".md", ".zh.md") for name in english}
 
 
+@pytest.mark.parametrize("name", ["tasks.md", "tasks.zh.md"])
+def test_the_page_of_states_has_each_label_and_each_word(name: str) -> None:
+    """The page Tasks and states has the label of each state, and each word that is read as one."""
+    from duomi._payload import _SYNONYMS
+
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.MULTILINE)
+    cells = [(duomi.TaskState(state), cell) for state, cell in rows if state in list(duomi.TaskState)]
+    words = {word: state for state, cell in cells for word in re.findall(r"`(\w+)`", cell)}
+
+    assert {state for state, cell in cells if cell == state.label} == set(duomi.TaskState)
+    assert words | {state.value: state for state in duomi.TaskState} == _SYNONYMS
+
+
 def test_chinese_pages_lead_to_chinese_pages() -> None:
     """A link from a Chinese page, or from the Chinese README, to a page of the site leads to a Chinese one."""
     links = {
