@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,9 +15,11 @@ import sys
 import time
 from base64 import b64decode
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import harness
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
@@ -23,13 +27,14 @@ from celery.signals import setup_logging
 from duomi import Polling
 from duomi._celery.ledger import Ledger
 from duomi.celery import register
-from harness import until
 from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis import Redis
 
 TESTS = Path(__file__).parent
 KEY = "sk-test-0123456789"
+# Processes take their time to start on a loaded machine; pytest ends a test that hangs.
+until = partial(harness.until, limit=math.inf)
 
 
 @setup_logging.connect
@@ -43,11 +48,12 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a free port on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    """Return a free port on loopback, and one that no connection will be given before a server listens there."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 class Broker:
@@ -67,14 +73,15 @@ class Broker:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait()
 
     def kill(self) -> None:
         """Kill Redis, as a power failure would; it has written to its file what it has answered."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait()
 
     def _answers(self) -> bool:
+        assert self._process.poll() is None, "Redis does not start"
         with contextlib.suppress(ConnectionError, OSError):
             return bool(self.redis.ping())
         return False
@@ -117,6 +124,7 @@ class Rabbit:
             raise
 
     def _answers(self) -> bool:
+        assert all(process.poll() is None for process in self._running), "RabbitMQ does not start"
         with contextlib.suppress(OperationalError), Connection(self.url, connect_timeout=2) as connection:
             connection.ensure_connection(max_retries=1)
             return True
@@ -126,7 +134,7 @@ class Rabbit:
         for process in reversed(self._running):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait()
 
 
 class Workers:
@@ -148,8 +156,9 @@ class Workers:
         return (self._folder / f"worker-{number}.log").read_text()
 
     def stop(self, worker: subprocess.Popen[bytes]) -> None:
-        """Suspend a worker and its pool."""
+        """Suspend a worker and its pool, and wait until it stands still."""
         os.killpg(worker.pid, signal.SIGSTOP)
+        os.waitpid(worker.pid, os.WUNTRACED)
 
     def resume(self, worker: subprocess.Popen[bytes]) -> None:
         os.killpg(worker.pid, signal.SIGCONT)
@@ -165,12 +174,17 @@ class Workers:
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
         """Kill a worker and its pool, as a power failure would."""
         os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait(10)
+        worker.wait()
 
     def end(self) -> None:
         for worker in self._running:
             with contextlib.suppress(ProcessLookupError):
                 self.kill(worker)
+
+
+def worker_here(app: Any) -> Any:
+    """Return a worker in this process, as a context manager."""
+    return start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=240)
 
 
 class Service:
@@ -202,7 +216,7 @@ class Service:
     def worker(self) -> Any:
         """Return a worker in this process, which takes no wait for lost."""
         self.ledger.grace = 60.0
-        return start_worker(self.app, pool="solo", perform_ping_check=False, shutdown_timeout=30)
+        return worker_here(self.app)
 
 
 def application() -> Any:

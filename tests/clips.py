@@ -17,8 +17,9 @@ REDIS = os.environ.get("CLIPS_REDIS", BROKER)
 POLLING = Polling(
     interval=float(os.environ.get("CLIPS_INTERVAL", "0.3")),
     timeout=float(os.environ.get("CLIPS_TIMEOUT", "60")),
-    outage=10.0,
+    outage=float(os.environ.get("CLIPS_OUTAGE", "300")),
 )
+CLIENT_TIMEOUT = float(os.environ.get("CLIPS_CLIENT_TIMEOUT", "30"))
 REVIVE_AFTER = float(os.environ.get("CLIPS_REVIVE_AFTER", "10"))
 
 app = Celery("clips", broker=BROKER, backend="cache+memory://" if REDIS == "memory://" else REDIS)
@@ -43,7 +44,7 @@ class Client(Duomi):
     """Records the processes in which it is made and closed."""
 
     def __init__(self) -> None:
-        super().__init__(retry=Retry(attempts=4, backoff=0.1))
+        super().__init__(timeout=CLIENT_TIMEOUT, retry=Retry(attempts=4, backoff=0.1))
         records().rpush("made", os.getpid())
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ def test_a_redis_that_allows_no_scripts_costs_one_warning(
     service.redis.execute_command("ACL SETUSER default -eval")
     try:
         with service.worker():
-            assert Task.from_payload(service.task.delay("one").get(30)).is_succeeded
+            assert Task.from_payload(service.task.delay("one").get()).is_succeeded
             assert sweep(service.ledger) == 0
     finally:
         service.redis.execute_command("ACL SETUSER default +@all")
@@ -50,7 +50,7 @@ def test_a_wait_goes_on_when_redis_loses_its_data(service: Service, simulated: C
 
     simulator.answer = lose_all
     with service.worker():
-        assert Task.from_payload(service.task.delay("one").get(30)).is_succeeded
+        assert Task.from_payload(service.task.delay("one").get()).is_succeeded
 
 
 @pytest.mark.parametrize("method", ["claim", "advance", "confirm"])
@@ -69,7 +69,7 @@ def test_a_broker_that_is_away_repeats_the_message(
 
     monkeypatch.setattr(service.ledger, method, away)
     with service.worker():
-        assert Task.from_payload(service.task.delay("one").get(30)).is_succeeded
+        assert Task.from_payload(service.task.delay("one").get()).is_succeeded
 
     assert not failures
     assert service.entries() == set()
@@ -90,7 +90,7 @@ def test_a_turn_whose_message_could_not_be_sent_is_given_back(
 
     monkeypatch.setattr(service.app.amqp, "send_task_message", failing)
     with service.worker():
-        assert Task.from_payload(service.task.delay("one").get(30)).is_succeeded
+        assert Task.from_payload(service.task.delay("one").get()).is_succeeded
 
 
 def test_a_redis_that_is_away_is_waited_for(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
