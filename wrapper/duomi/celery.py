@@ -22,7 +22,7 @@ from duomi._celery.message import dump_state, load_state
 from duomi._celery.sweep import make_step
 from duomi._celery.task import Turn, WaitTask
 from duomi._client import Duomi, poll_once
-from duomi._config import check_task_id, check_timeout
+from duomi._config import check_timeout
 from duomi._core.poll import Failure, Poll, PollAgain, Poller, PollState, raise_if_failed
 from duomi._core.reply import Problem
 from duomi._errors import ConfigurationError, DuomiError
@@ -149,7 +149,6 @@ def _poll(
     clients: ProcessLocalClient, task_id: str, polling: Polling, state: PollState, seconds: float
 ) -> tuple[PollState, PollAgain | Failure | VideoTask, VideoTask | None]:
     """Poll once within so many seconds, decide what follows, and return the last task seen, too."""
-    check_task_id(task_id)
     limit = check_timeout(polling.timeout)
     started_at = time.time()
     left = state.began + limit - started_at

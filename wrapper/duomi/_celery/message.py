@@ -47,6 +47,29 @@ def dump_state(state: PollState, seconds: float) -> dict[str, Any]:
     return {"state": state._replace(began=min(state.began, eta)).to_json(), "eta": eta}
 
 
+def is_message(headers: Any, payload: Any) -> bool:
+    """Tell whether a message has what Celery takes for granted in one, whoever sent it.
+
+    Raises:
+        AttributeError, LookupError, TypeError, ValueError: it has not.
+    """
+    if isinstance(payload, dict) and "args" in payload:
+        return True  # an older form of messages, in which Celery checks it
+    args, kwargs, embed = payload
+    callbacks = [embed.get(name) or [] for name in ("callbacks", "errbacks", "chain")] if embed else []
+    soft, hard = headers.get("timelimit") or (None, None)
+    return (
+        isinstance(args, list | tuple)
+        and isinstance(kwargs, dict)
+        and all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in callbacks)
+        and all(limit is None or _is_number(limit, _LONGEST) for limit in (soft, hard))
+        and isinstance(headers.get("stamped_headers") or [], list)
+        and isinstance(headers.get("stamps") or {}, dict)
+        and isinstance(headers["id"], str)
+        and bool(headers["id"])
+    )
+
+
 def _is_sound(state: PollState, eta: Any) -> bool:
     """Tell whether `Poller` can calculate with a state."""
     if not (_is_number(state.began, _CLOCK) and _is_number(eta, _CLOCK) and 0.0 <= eta - state.began <= _LONGEST):
@@ -56,12 +79,12 @@ def _is_sound(state: PollState, eta: Any) -> bool:
         _is_number(state.last_change_at, spent)
         and (state.outage_since is None or _is_number(state.outage_since, spent))
         and (state.age is None or _is_number(state.age, _DAY))
-        and all(_is_count(each) for each in (state.empty_polls, state.refusals, state.not_found))
+        and all(is_count(each) for each in (state.empty_polls, state.refusals, state.not_found))
         and all(
             _is_number(each.at, _LONGEST)
             and isinstance(each.state, str)
             and len(each.state) <= STATE_KEPT
-            and (each.progress is None or _is_count(each.progress))
+            and (each.progress is None or is_count(each.progress))
             for each in state.history
         )
         and len(state.history) <= _MOST_POLLS
@@ -73,5 +96,6 @@ def _is_number(value: object, limit: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= limit
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Tell whether it is a whole number, from 0 to a million."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST

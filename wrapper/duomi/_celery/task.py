@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from inspect import signature
 from typing import Any, ClassVar, Final, NamedTuple, Self
 from uuid import uuid4
 
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, InvalidTaskError, Reject
 from celery.signals import before_task_publish
 from celery.states import READY_STATES
 from kombu.serialization import dumps
 from kombu.utils.json import dumps as dump_json
 
 from duomi._celery.ledger import MARK, BrokerAwayError, Ledger, read_mark
+from duomi._celery.message import is_count, is_message
+from duomi._config import check_task_id
+from duomi._errors import ConfigurationError
+from duomi._payload import one_line
 
 log: Final = logging.getLogger("duomi")
 
@@ -65,6 +71,43 @@ class WaitTask:
                 raise
             finally:
                 _sending.reset(token)
+
+    def start_strategy(self, app: Any, consumer: Any, **options: Any) -> Any:
+        """Return what takes the messages of a worker, less those by which Celery's own would end the worker."""
+        handle = super().start_strategy(app, consumer, **options)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+        def take(message: Any, *more: Any, **named: Any) -> None:
+            try:
+                if not is_message(message.headers, message.payload):
+                    raise ValueError("a part of it is of another kind")
+                handle(message, *more, **named)
+            except (AttributeError, InvalidTaskError, LookupError, TypeError, ValueError) as error:
+                text = f"a message that is for no wait: {one_line(str(error))}"
+                log.warning("%s", text)
+                with suppress(Exception):  # an id that is none, or a result backend that is away
+                    app.backend.mark_as_failure(message.headers["id"], ConfigurationError(text))
+                raise InvalidTaskError(text) from error
+
+        return take
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Refuse a message that is for no wait, before it is called with what it holds.
+
+        Raises:
+            ConfigurationError: its arguments are not those of a wait, or its task id is none.
+        """
+        super().before_start(task_id, args, kwargs)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+        request: Any = self.request  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        run: Any = type(self).run  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        if not is_count(request.retries):
+            log.warning("a message whose number of retries makes no sense; it counts as the first")
+            request.retries = 0
+        try:
+            check_task_id(signature(run).bind(self, *args, **kwargs).arguments["task_id"])
+        except (TypeError, ConfigurationError) as error:
+            text = f"a message that is for no wait: {one_line(str(error))}"
+            log.warning("%s", text)
+            raise (error if isinstance(error, ConfigurationError) else ConfigurationError(text)) from None
 
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         super().after_return(status, retval, task_id, args, kwargs, einfo)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
