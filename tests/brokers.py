@@ -182,9 +182,9 @@ class Workers:
                 self.kill(worker)
 
 
-def worker_here(app: Any) -> Any:
+def worker_here(app: Any, pool: str = "solo", concurrency: int = 1) -> Any:
     """Return a worker in this process, as a context manager."""
-    return start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=240)
+    return start_worker(app, concurrency, pool, perform_ping_check=False, shutdown_timeout=240)
 
 
 class Service:
