@@ -146,7 +146,7 @@ def test_the_result_raises_the_error_of_wait(
 ) -> None:  # fmt: skip
     """`get()` raises the same error as `wait`, with the same details."""
     simulated({"bad": Script(outcome="error", message="no"), "hung": Script(pending=10**6), "one": Script()}, answer)
-    monkeypatch.setenv("CLIPS_TIMEOUT", "12" if kind is EmptyResultError else "1")
+    monkeypatch.setenv("CLIPS_TIMEOUT", "1" if kind is TaskTimeoutError else "60")
     workers.start("-P", "threads")
     timeout = float(os.environ["CLIPS_TIMEOUT"])
     with Duomi(retry=Retry(backoff=0.0)) as client, pytest.raises(kind) as expected:
