@@ -22,10 +22,12 @@ TABLE = os.environ.get("TASKS", "tasks.sqlite")
 BUCKET = os.environ["BUCKET"]
 TOKEN = os.environ["BACKEND_TOKEN"]  # whoever has it may add tasks
 MAX_BODY = 64 * 1024
-ROUND = float(os.environ.get("RECONCILE_EVERY", "15"))  # seconds until a young task is asked for again
-LEASE = (
-    600.0  # seconds after which a task is taken from a worker that died with it: longer than it takes to store a clip
-)
+# Seconds until a young task is asked for again.
+ROUND = float(os.environ.get("RECONCILE_EVERY", "15"))
+# Seconds between two questions for one task, however often it is called back.
+SOONEST = 2.0
+# Seconds after which a task is taken from a worker that died with it; to store a clip takes less.
+LEASE = 600.0
 WORKERS = 4
 
 log = logging.getLogger("uvicorn.error")
@@ -47,8 +49,8 @@ def sql(statement: str, *values: object) -> list[Any]:
 
 sql(
     """CREATE TABLE IF NOT EXISTS tasks (
-        id TEXT PRIMARY KEY, created REAL, due REAL DEFAULT 0, held REAL DEFAULT 0, done INTEGER DEFAULT 0,
-        state TEXT DEFAULT 'pending', label TEXT DEFAULT '', progress INTEGER, message TEXT DEFAULT '',
+        id TEXT PRIMARY KEY, created REAL, asked REAL DEFAULT 0, due REAL DEFAULT 0, held REAL DEFAULT 0,
+        done INTEGER DEFAULT 0, state TEXT DEFAULT 'pending', label TEXT DEFAULT '', progress INTEGER, message TEXT DEFAULT '',
         clips TEXT DEFAULT '[]', characters TEXT DEFAULT '[]'
     )"""
 )
@@ -114,7 +116,8 @@ async def called_back(request: Request) -> None:
     task_id = named_id(body)
     if task_id is None:
         raise HTTPException(400, "the callback names no task")
-    if not await asyncio.to_thread(sql, "UPDATE tasks SET due = 0 WHERE id = ? RETURNING id", task_id):
+    soon = "UPDATE tasks SET due = min(due, asked + ?) WHERE id = ? RETURNING id"
+    if not await asyncio.to_thread(sql, soon, SOONEST, task_id):
         raise HTTPException(404, "no such task")
 
 
@@ -153,9 +156,9 @@ def take() -> str | None:
     now = time.time()
     taken = sql(
         # The older the task, the rarer the question; but it is never given up.
-        "UPDATE tasks SET held = ?, due = ? + min(max(?, (? - created) / 10), 3600) WHERE id ="
+        "UPDATE tasks SET asked = ?, held = ?, due = ? + min(max(?, (? - created) / 10), 3600) WHERE id ="
         " (SELECT id FROM tasks WHERE due <= ? AND held <= ? AND NOT done ORDER BY due LIMIT 1) RETURNING id",
-        now + LEASE, now, ROUND, now, now, now,
+        now, now + LEASE, now, ROUND, now, now, now,
     )  # fmt: skip
     return taken[0][0] if taken else None
 

@@ -61,15 +61,18 @@ class Backend:
             "AWS_DEFAULT_REGION": "us-east-1",
             "BACKEND_TOKEN": "t0ken",
             "BUCKET": "clips",
-            "RECONCILE_EVERY": "0.2",
         }
 
-    def start(self) -> tuple[httpx.Client, subprocess.Popen[bytes]]:
+    def start(self, every: str = "0.2") -> tuple[httpx.Client, subprocess.Popen[bytes]]:
         port = free_port()
         program = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--port", str(port), "webhook:app"]
         with (self._folder / "backend.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *program], cwd=self._folder, env=self._environment, stdout=log, stderr=log
+                [sys.executable, *program],
+                cwd=self._folder,
+                env=self._environment | {"RECONCILE_EVERY": every},
+                stdout=log,
+                stderr=log,
             )
         self._closing_down.callback(process.wait, 30)
         self._closing_down.callback(process.kill)
@@ -150,6 +153,21 @@ def test_the_backend_believes_no_callback(duomi_simulator: Simulator, backend: B
     assert backend.keys() == ["good/0.mp4"]
     assert httpx.get(good["clips"][0]).content == CLIP.read_bytes()
     assert httpx.get(good["clips"][0].partition("?")[0]).status_code == 403
+
+
+def test_the_backend_is_not_driven_by_callbacks(duomi_simulator: Simulator, backend: Backend) -> None:
+    """Callbacks have a task asked for soon, but a flood of them does not flood the API."""
+    duomi_simulator.tasks["running"] = NEVER
+    web, _ = backend.start("3600")
+    web.put("/tasks/running", headers=TOKEN)
+    until(lambda: duomi_simulator.polls("running") >= 1)
+    pauses: list[float] = []
+    for _ in range(30):
+        assert web.post("/duomi", json={"id": "running"}).status_code == 202
+        pauses += backend.sql("SELECT due - asked FROM tasks")[0]
+    until(lambda: duomi_simulator.polls("running") >= 2)
+
+    assert min(pauses) == pytest.approx(2.0, abs=0.01)
 
 
 def test_the_backend_survives_a_store_that_is_away(duomi_simulator: Simulator, backend: Backend) -> None:
