@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -139,6 +141,33 @@ def test_a_rejected_key_ends_all_tasks(kind: str) -> None:
     assert len(outcomes) == 500
     assert {type(outcome.error) for outcome in outcomes} == {AuthenticationError}
     assert len(api.polls) <= 8
+
+
+class SlowCondition(threading.Condition):
+    """All threads but the one that makes it pause when they have left it, each time longer."""
+
+    def __init__(self, lock: Any) -> None:
+        super().__init__(lock)
+        self._maker = threading.get_ident()
+        self._left = itertools.count(1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if threading.get_ident() != self._maker:
+            time.sleep(0.02 * next(self._left))
+
+
+def test_no_outcome_is_lost_when_the_last_tasks_end_together() -> None:
+    """A thread that is slow to hand over what it found does not make the caller miss it."""
+    with FaultServer([Api(after(0), gathers=3)]) as server, Duomi(KEY, base_url=server.url) as client:
+        outcomes = client.as_completed(["a", "b", "c"])
+        dispatcher: Any = outcomes._dispatcher
+        dispatcher._due = SlowCondition(dispatcher._due._lock)
+        found = list(outcomes)
+
+    assert len(found) == 3
 
 
 @pytest.mark.slow

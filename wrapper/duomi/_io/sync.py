@@ -317,19 +317,23 @@ class _Dispatcher:
                 with self._due:
                     if self._stopped:
                         return
+                    # Who sees that all polls have ended must find all results, too.
                     effect = self._scheduler.advance(job, answer)
+                    self._note(job, effect)
         finally:
             if isinstance(effect, Send) and job.flow is not None:
                 job.flow.close()
-        with self._due:
-            if job.changed is not None and self._on_update is not None:
-                if job.task_id not in self._updates:
-                    self._results.append(job.task_id)
-                self._updates[job.task_id] = job.changed
-                self._arrived.notify()
-            if isinstance(effect, Outcome):
-                self._put(effect)
-            self._due.notify()
+
+    def _note(self, job: Job, effect: Send | Outcome | None) -> None:
+        """Hand on what a poll found."""
+        if job.changed is not None and self._on_update is not None:
+            if job.task_id not in self._updates:
+                self._results.append(job.task_id)
+            self._updates[job.task_id] = job.changed
+            self._arrived.notify()
+        if isinstance(effect, Outcome):
+            self._put(effect)
+        self._due.notify()
 
     def _put(self, result: Outcome | BaseException) -> None:
         with self._due:
