@@ -546,7 +546,7 @@ def test_the_documented_service_saves_its_clips(broker: Broker, tmp_path: Path) 
         ends.callback(web.wait)
         ends.callback(web.terminate)
         subprocess.run([*run[:1], "clips.py", "task-0", "task-bad"], cwd=tmp_path, env=environment, check=True)
-        page = ends.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{web_port}"))
+        page = ends.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{web_port}", timeout=None))
 
         def ask(method: str, path: str) -> dict[str, Any]:
             with contextlib.suppress(httpx.ConnectError):
