@@ -16,7 +16,7 @@ BROKER = os.environ.get("CLIPS_BROKER", "memory://")
 REDIS = os.environ.get("CLIPS_REDIS", BROKER)
 POLLING = Polling(
     interval=float(os.environ.get("CLIPS_INTERVAL", "0.3")),
-    timeout=float(os.environ.get("CLIPS_TIMEOUT", "60")),
+    timeout=float(os.environ.get("CLIPS_TIMEOUT", "1800")),
     outage=float(os.environ.get("CLIPS_OUTAGE", "300")),
 )
 CLIENT_TIMEOUT = float(os.environ.get("CLIPS_CLIENT_TIMEOUT", "30"))

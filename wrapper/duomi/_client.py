@@ -338,7 +338,8 @@ def poll_once(
 ) -> PollOnce:
     """Poll a task with a single attempt, for a wait that is carried by messages.
 
-    It queues for the client's own rate for at most `turn_within` seconds, and is over within `over_within`. If a client cannot be made, or anything else ends the poll early, only this worker has a problem, and it is transient.
+    It queues for the client's own rate for at most `turn_within` seconds, and is over within `over_within`. If a client
+    cannot be made, or anything else ends the poll early, only this worker has a problem, and it is transient.
     """
     redact: Callable[[str], str] = str
     max_retry_after, answered_ago, typical = Retry().max_retry_after, math.inf, Typical()
