@@ -1,6 +1,7 @@
 """The commands of the maintainer's tool."""
 
 import argparse
+import itertools
 import signal
 import sys
 from pathlib import Path
@@ -63,23 +64,31 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     sys.stdout.flush()
     # To the end of the process: whoever is told of an interrupt may take it that nothing has changed.
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    if merged.pages:
+        _keep_pages(merged.pages, scratch)
     generation.move_in(imported, current)
     generation.move_in(new, package)
-    _keep_pages(merged.pages, scratch)
+    if not merged.pages and (ROOT / "pages").is_dir():
+        (ROOT / "pages").replace(scratch / "pages")
     return 0
 
 
 def _keep_pages(pages: list[Page], scratch: Path) -> None:
     """Keep the pages of a contract that is made of several, word for word."""
-    folder = ROOT / "pages"
-    if pages:
-        folder.mkdir(exist_ok=True)
-    elif folder.is_dir():
-        folder.replace(scratch / "pages")
+    folder, made = ROOT / "pages", scratch / "pages"
+    made.mkdir()
+    taken: set[str] = set()
     for page in pages:
-        kept = scratch / page.file
-        kept.write_text(page.text, encoding="utf-8", newline="\n")
-        kept.replace(folder / page.file)
+        stem, _, ending = page.file.rpartition(".")
+        names = itertools.chain([page.file], (f"{stem}-{number}.{ending}" for number in itertools.count(2)))
+        name = next(name for name in names if name.lower() not in taken)
+        taken.add(name.lower())
+        (made / name).write_text(page.text, encoding="utf-8", newline="\n")
+    # Each move is one of the system's, so that no page is lost if the run is killed between two.
+    if not folder.is_dir():
+        made.replace(folder)
+    for file in sorted(made.iterdir()) if made.is_dir() else ():
+        file.replace(folder / file.name)
 
 
 def _facts(path: Path) -> Part:

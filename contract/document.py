@@ -37,8 +37,8 @@ class Page:
     @property
     def file(self) -> str:
         """Return the name of a file of its own for this page."""
-        words = re.findall(r"[\w.-]+", Path(self.name).name)
-        return "-".join(words).removesuffix(".md") + ("" if words[-1].endswith((".json", ".yaml", ".yml")) else ".yaml")
+        name = "-".join(re.findall(r"[\w.-]+", Path(self.name).name)).removesuffix(".md")
+        return name if name.endswith((".json", ".yaml", ".yml")) else f"{name}.yaml"
 
 
 class _Loader(yaml.CSafeLoader):  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shutil
 import signal
@@ -405,6 +406,56 @@ def test_an_interrupted_run_changes_all_files_or_none(checkout: Path, number: si
         assert after == before
         # A run that is killed before it has started prints nothing.
         assert (process.returncode, len(error.splitlines())) in {(1, 1), (-number, 0)}, error
+
+
+KILLED = """
+import os, pathlib, runpy, signal, sys
+moves, replace = int(sys.argv.pop(1)), pathlib.Path.replace
+def move(self, target):
+    global moves
+    if moves == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    moves -= 1
+    return replace(self, target)
+pathlib.Path.replace = move
+runpy.run_module("contract", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moves", range(4))
+def test_a_run_that_is_killed_between_two_moves_can_be_repeated(checkout: Path, tmp_path: Path, moves: int) -> None:
+    """A run that is killed before any of its moves leaves a tree where the next run ends as if nothing had been."""
+    new = page(checkout.parent, credit)
+    clean = tmp_path / "clean"
+    shutil.copytree(checkout, clean)
+    assert run(clean, "--from", new).returncode == 0
+    arguments = [sys.executable, "-P", "-c", KILLED, str(moves), "generate", "--from", str(new)]
+
+    killed = subprocess.run(arguments, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)}, check=False)
+    again = run(checkout, "--from", new)
+
+    assert (killed.returncode, again.returncode, again.stderr) == (-signal.SIGKILL, 0, "")
+    assert tree(checkout) == tree(clean)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file", ["", "openapi.yaml", "duomi_api/client.py", "duomi_api/api/videos/post_v1_credit_account.py"]
+)
+def test_a_run_that_is_killed_while_it_generates_has_changed_nothing(checkout: Path, file: str) -> None:
+    """A run that is killed as soon as a file of its scratch folder is there leaves nothing but that folder."""
+    before = tree(checkout)
+    process = subprocess.Popen(command(checkout, "--from", page(checkout.parent, credit)), stdout=subprocess.DEVNULL)
+    while not list(checkout.glob(f".generate-*/{file}")):
+        assert process.poll() is None
+
+    process.kill()
+
+    assert process.wait(60) == -signal.SIGKILL
+    assert {name: data for name, data in tree(checkout).items() if not name.startswith(".generate-")} == before
+    assert run(checkout).returncode == 0
+    assert tree(checkout) == before
 
 
 @pytest.mark.slow

@@ -212,6 +212,22 @@ def test_pages_that_say_it_in_other_words_are_one_contract(taken: Taken, pages: 
         assert (taken.root / "pages" / page).read_text(encoding="utf-8") == (PAGES / page).read_text(encoding="utf-8")
 
 
+def test_pages_of_one_name_are_kept_beside_each_other(taken: Taken) -> None:
+    """Pages of two folders with the same name are both kept, also where the system does not tell capitals apart."""
+    pages = []
+    for folder, page in (("one", "m-f1.json"), ("two", "m-f2.json")):
+        (taken.root.parent / folder).mkdir()
+        pages.append(
+            Path(shutil.copy(PAGES / page, taken.root.parent / folder / ("a.json" if folder == "one" else "A.json")))
+        )
+
+    code, _, error = taken.run(*pages)
+
+    assert (code, error) == (0, "")
+    kept = {file.name: file.read_bytes() for file in (taken.root / "pages").iterdir()}
+    assert kept == {"a.json": pages[0].read_bytes(), "A-2.json": pages[1].read_bytes()}
+
+
 def test_types_that_cannot_be_joined_are_an_error(taken: Taken) -> None:
     """The error of a type that differs names both files and the pointer."""
     code, out, error = taken.run("m-d1.json", "m-d2.json")
