@@ -22,9 +22,9 @@ import attrs
 import httpx
 
 from contract.dialect import BYTES, label_table, media_kind
-from contract.document import ContractError, escape, operations, place, resolve
+from contract.document import ContractError, escape, operations, place, resolve, unnamed_path
 from contract.facts import parameters
-from contract.names import Plan, unnamed_path
+from contract.names import Plan
 from contract.values import (
     contested,
     example,
@@ -117,6 +117,10 @@ class _Proof:
             name, endpoint = modules[method, unnamed_path(path)]
             try:
                 module = importlib.import_module(f"{self.package.__name__}.api.{name}")
+            except Exception as error:  # a package under test may raise any error
+                self.differ(pointer, f"its module cannot be imported: {type(error).__name__}: {error}")
+                continue
+            try:
                 self.operation(path, operation, pointer, module, endpoint)
             except Exception as error:  # the check cannot tell, and says so
                 self.unproven(pointer, error)
@@ -205,7 +209,11 @@ class _Proof:
             except Exception as error:
                 # Python knows no status 599, but only the request matters here.
                 if not server.requests:
-                    self.notes.append(f"NOTE   not proven: {pointer}: {kind} cannot send it: {error}"[:300])
+                    said = f"{pointer}: {kind} cannot send it: {error}"[:300]
+                    # httpx sends no file in an asynchronous request.
+                    self.notes.append(f"NOTE   not proven: {said}") if kind.startswith("async") else self.lines.append(
+                        said
+                    )
                     continue
             requests.append([(r.method, str(r.url), sorted(r.headers.items()), r.content) for r in server.requests])
             first = server.requests[0] if server.requests else first

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 import attrs
 
-from contract.document import METHODS, escape, lookup, schemas_in
+from contract.document import METHODS, ContractError, escape, lookup, schemas_in
+from contract.values import kinds_of
 
 _TYPES: Mapping[str, dict[str, Any]] = {
     "file": {"type": "string", "format": "binary"}, "binary": {"type": "string", "format": "binary"},
@@ -22,6 +23,8 @@ _TYPES: Mapping[str, dict[str, Any]] = {
     "any": {}, "": {}, "none": {"type": "null"}, "undefined": {},
 }  # fmt: skip
 _FLAT = {"string", "integer", "number", "boolean"}
+# What `str` makes of these is what the vendor reads.
+_IN_PATHS = {"string", "integer", "number", "enum", "uuid", "date", "any"}
 _MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
 _FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 BYTES = "application/octet-stream"
@@ -116,8 +119,8 @@ class _Translation:
             self.body(operation["requestBody"], f"{pointer}/requestBody")
         answers = _mapping(operation, "responses")
         for status in list(answers):
-            if status.startswith("x-"):
-                # Apifox writes a second answer of one status so.
+            if not re.fullmatch(r"[1-9][0-9]{2}|[1-5](xx|XX)|default", status):
+                # Apifox writes a second answer of one status as `x-200:name`.
                 self.note(f"{pointer}/responses/{escape(status)}", "is no status, so it is left out")
                 del answers[status]
             elif re.fullmatch(r"[1-5]xx", status):
@@ -127,6 +130,7 @@ class _Translation:
 
     def parameters(self, holder: dict[str, Any], pointer: str) -> None:
         if not isinstance(holder.get("parameters"), list):
+            holder.pop("parameters", None)
             return
         kept: dict[Any, Any] = {}
         for number, entry in enumerate(holder["parameters"]):
@@ -154,6 +158,21 @@ class _Translation:
             self.note(f"{pointer}/schema", "is missing; the value is text")
             parameter["schema"] = {"type": "string"}
         self.schema(parameter["schema"], f"{pointer}/schema")
+        self.written(parameter, pointer)
+
+    def written(self, parameter: dict[str, Any], pointer: str) -> None:
+        """Say as text what the generator does not write into a path, a query or a cookie as the vendor reads it."""
+        try:
+            kinds = kinds_of(self.document, parameter["schema"])
+        except (ContractError, AttributeError, TypeError):
+            return  # validation tells what is wrong with it
+        where = parameter.get("in")
+        if "binary" in kinds or (where == "path" and kinds - _IN_PATHS) or (where == "cookie" and kinds != {"string"}):
+            self.note(
+                f"{pointer}/schema",
+                f"the generator does not write {'|'.join(sorted(kinds))} into a {where}; it is text",
+            )
+            parameter["schema"] = {"type": "string"}
 
     def path_parameters(self, path: str, item: dict[str, Any], operation: dict[str, Any], pointer: str) -> None:
         entries = [*(item.get("parameters") or []), *(operation.get("parameters") or [])]
@@ -205,7 +224,7 @@ class _Translation:
         if kind == BYTES and real.get("format") != "binary":
             self.note(pointer, f"{kind} is bytes")
             entry["schema"] = {"type": "string", "format": "binary"}
-        elif kind.startswith("text/") and real.get("type") != "string":
+        elif kind.startswith("text/") and (real.get("type") != "string" or real.get("format") == "binary"):
             self.note(pointer, f"{kind} is text, handed out as it came")
             entry["schema"] = {"type": "string"}
         elif kind.endswith("json"):
@@ -241,12 +260,14 @@ class _Translation:
                 self.schema(holder[key], where)
 
     def children(self, schema: dict[str, Any], pointer: str) -> Iterator[tuple[Any, Any, str]]:
-        if schema.get("type") == "array" and not schema.get("items") and not schema.get("prefixItems"):
-            if "items" not in schema:
-                self.note(f"{pointer}/items", "is missing; an item may be anything")
-            schema["items"] = {}
+        if schema.get("type") == "array" and not isinstance(schema.get("items"), dict):
+            said = "is no schema" if "items" in schema else "is missing"
+            schema.pop("items", None)
+            if not schema.get("prefixItems"):
+                self.note(f"{pointer}/items", f"{said}; an item may be anything")
+                schema["items"] = {}
         for key in ("items", "additionalProperties"):
-            if isinstance(schema.get(key), dict) or (key == "items" and key in schema):
+            if isinstance(schema.get(key), dict):
                 yield schema, key, f"{pointer}/{key}"
         for key in _MANY:
             if isinstance(schema.get(key), list):
@@ -276,11 +297,13 @@ class _Translation:
                 schema.update(known)
 
     def constants(self, schema: dict[str, Any], pointer: str) -> None:
-        """Say a constant that is true or false as a boolean, since the generator makes no Python of it."""
-        if isinstance(schema.get("const"), bool):
-            self.note(f"{pointer}/const", "is said as a boolean")
+        """Say a constant that the generator makes no Python of as a value of its type."""
+        value = schema.get("const")
+        if isinstance(value, bool | list | dict):
+            kind = {bool: "boolean", list: "array", dict: "object"}[type(value)]
+            self.note(f"{pointer}/const", f"is said as {kind}")
             del schema["const"]
-            schema["type"] = "boolean"
+            schema["type"] = kind
 
     def enums(self, schema: dict[str, Any], pointer: str) -> None:
         """Make an enum's values those of its type, each once."""
@@ -293,6 +316,11 @@ class _Translation:
             return
         kinds = {schema["type"]} if isinstance(schema.get("type"), str) else set(schema.get("type") or ())
         said = [value for value in values if value is not None]
+        if not said:
+            self.note(f"{pointer}/enum", "lists null only")
+            del schema["enum"]
+            schema["type"] = "null"
+            return
         convert: Callable[[Any], Any] | None = None
         if "boolean" not in kinds:
             if any(isinstance(value, float | bool | dict | list) for value in said) and "string" not in kinds:

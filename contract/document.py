@@ -188,6 +188,11 @@ def place(path: str, method: str) -> str:
     return f"/paths/{escape(path)}/{method}"
 
 
+def unnamed_path(path: str) -> str:
+    """Return a path without the names of its parameters, which the generator changes."""
+    return re.sub(r"\{[^{}]*\}", "{}", path)
+
+
 def target(path: str, method: str) -> str:
     """Return the JSONPath of an operation, for overlay.yaml."""
     return f"$.paths['{path}'].{method}"

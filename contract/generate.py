@@ -15,10 +15,10 @@ from typing import Any
 from openapi_python_client import Project
 from openapi_python_client.parser.properties import EnumProperty
 
-from contract.document import ContractError, operations
+from contract.document import ContractError, operations, unnamed_path
 from contract.document import place as pointer_of
 from contract.guard import unsafe
-from contract.names import Plan, unnamed_path
+from contract.names import Plan
 from contract.validate import leave_out
 from contract.written import written
 

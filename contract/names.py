@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from copy import copy
@@ -16,13 +15,21 @@ from openapi_python_client.parser import GeneratorData, openapi
 from openapi_python_client.parser.errors import GeneratorError
 from openapi_python_client.parser.openapi import Endpoint
 from openapi_python_client.parser.properties import EnumProperty, ModelProperty
+from openapi_python_client.schema.untrusted_string import UntrustedString
 from openapi_python_client.strings import PythonIdentifier
 
 from contract import document as documents
 from contract.dialect import label_table, translate
-from contract.document import ContractError
+from contract.document import ContractError, unnamed_path
 from contract.overlay import left_out, named
 from contract.validate import fit, validate
+
+# What the generated code calls by these names: inside a function that takes parameters, and inside a model.
+_IN_FUNCTIONS = {"asyncio_detailed", "body", "cookies", "headers", "params", "quote", "sync_detailed"}
+_IN_MODELS = {
+    "additional_keys", "additional_properties", "cast", "cls", "d", "field_dict", "from_dict", "isoparse", "prop", "prop_name",
+    "to_dict", "to_multipart",
+}  # fmt: skip
 
 
 class _Overrides(dict[str, ClassOverride]):
@@ -63,11 +70,6 @@ class Plan:
         return {str(model.class_info.name): _fields(model) for model in self.data.models}
 
 
-def unnamed_path(path: str) -> str:
-    """Return a path without the names of its parameters, which the generator changes."""
-    return re.sub(r"\{[^{}]*\}", "{}", path)
-
-
 def _fields(model: ModelProperty) -> dict[str, str]:
     properties = [*(model.required_properties or []), *(model.optional_properties or [])]
     return {prop.name.get_untrusted_value(): str(prop.python_name) for prop in properties}
@@ -96,12 +98,16 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
     fitting, more = fit(changed, config)
     overrides = _Overrides(config.class_overrides)
     data: Any
-    with _labels_recorded() as labels:
+    with _adapted() as labels:
         try:
             config.class_overrides = overrides
             data = GeneratorData.from_dict(fitting, config=config)
         except Exception as error:  # on invalid input the generator may raise any error
             data = error
+    for model in data.models if isinstance(data, GeneratorData) else ():
+        for prop in (*(model.required_properties or ()), *(model.optional_properties or ())):
+            if prop.python_name in _IN_MODELS:
+                _rename(prop, f"{config.field_prefix}{prop.python_name}", config)
     validate(fitting, data, config, name)
     if isinstance(data, Exception | GeneratorError):
         raise ContractError(f"{name}: the generator cannot read it: {data}")
@@ -110,11 +116,15 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
     return Plan(fitting, config, data, labels, [*notes, *more])
 
 
+def _rename(prop: Any, name: str, config: Config) -> None:
+    prop.set_python_name(new_name=UntrustedString(name), config=config)
+
+
 @contextmanager
-def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
-    """Collect the labels of each enum, because the generator drops `x-apifox-enum`."""
+def _adapted() -> Generator[dict[str, dict[str, str]]]:
+    """Collect the labels of each enum, because the generator drops `x-apifox-enum`, and keep its own names free."""
     labels: dict[str, dict[str, str]] = {}
-    original = EnumProperty.build
+    original, check = EnumProperty.build, Endpoint._check_parameters_for_conflicts
 
     def build(*, data: Any, **arguments: Any) -> Any:
         table = label_table((data.model_extra or {}).get("x-apifox-enum"))
@@ -125,6 +135,17 @@ def _labels_recorded() -> Generator[dict[str, dict[str, str]]]:
             labels.setdefault(str(prop.class_info.name), {}).update(found)
         return prop, known
 
+    def rename(self: Endpoint, *, config: Config, **arguments: Any) -> Any:
+        # As the generator does it with `client` and `url`.
+        for where, prop in self.iter_all_parameters():
+            if prop.python_name in _IN_FUNCTIONS:
+                _rename(prop, f"{prop.python_name}_{where}", config)
+        return check(self, config=config, **arguments)
+
     # The generator copies all models that an operation can reach, for each operation anew, and drops the originals.
-    with patch.object(EnumProperty, "build", build), patch.object(openapi, "deepcopy", copy):
+    with (
+        patch.object(EnumProperty, "build", build),
+        patch.object(Endpoint, "_check_parameters_for_conflicts", rename),
+        patch.object(openapi, "deepcopy", copy),
+    ):
         yield labels

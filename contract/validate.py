@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from openapi_python_client import schema as oai
@@ -17,7 +18,19 @@ from openapi_python_client.strings import ClassName, PythonIdentifier, snake_cas
 from pydantic import ValidationError
 
 from contract.dialect import BYTES
-from contract.document import ContractError, copied, escape, lookup, operations, place, schemas, target
+from contract.document import (
+    ContractError,
+    copied,
+    escape,
+    lookup,
+    operations,
+    place,
+    resolve,
+    schemas,
+    target,
+    unnamed_path,
+)
+from contract.values import kinds_of, normal, variants
 
 _POINTER = "x-duomi-pointer"
 # No code is made of these, so a mistake in one of them is no reason to reject a page.
@@ -30,11 +43,12 @@ _ASIDE = {
 _MAPS = {"properties", "paths", "responses", "content", "schemas", "parameters", "requestBodies"}
 _DEFAULTS: dict[str, Any] = {"description": "", "title": "", "version": "1.0.0", "info": {}}
 # What a value without parts is made of.
-_SCALAR = {"type", "format", "enum", "const", "x-enum-varnames"}
+_SCALAR = {"type", "nullable", "format", "enum", "const", "x-enum-varnames"}
+_AS_THEY_ARE = {"any", "boolean", "integer", "null", "number", "string"}
 # What every generated module imports under its own name.
 _TAKEN = {
     "Any", "AuthenticatedClient", "BytesIO", "Client", "File", "FileTypes", "HTTPStatus", "IntEnum", "Literal", "Mapping",
-    "RequestFiles", "Response", "Self", "StrEnum", "T", "TypeVar", "UUID", "Unset",
+    "RequestFiles", "Response", "Self", "StrEnum", "T", "TypeVar", "UNSET", "UUID", "Unset",
 }  # fmt: skip
 
 
@@ -52,6 +66,9 @@ def fit(document: dict[str, Any], config: Config) -> tuple[dict[str, Any], list[
     if not errors:
         for schema, pointer in schemas(document):
             notes += _fit_schema(document, schema, pointer, config)
+        for path, method, operation in operations(document):
+            with suppress(ContractError):  # validation tells of a reference that leads nowhere
+                notes += _fit_body(document, operation.get("requestBody"), f"{place(path, method)}/requestBody")
     return document, notes
 
 
@@ -114,11 +131,20 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
         parts = [part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key) or []]
         named = lookup(document, parts[0]["$ref"]) if len(parts) == 1 and "$ref" in parts[0] else None
         alone = {key: value for key, value in (named[0] if named else schema).items() if key in _SCALAR}
-        plain = isinstance(alone.get("type"), str) and alone["type"] not in {"array", "object"}
-        fits = not plain or _is_built({**alone, "default": schema["default"]}, config) or not _is_built(alone, config)
+        fits = _is_built({**alone, "default": schema["default"]}, config) or not _is_built(alone, config)
         if (named or not parts) and not fits:
             yield f"NOTE   {pointer}/default: {schema['default']!r} is no such value, and is left out"[:300]
             del schema["default"]
+
+
+def _fit_body(document: dict[str, Any], holder: Any, pointer: str) -> Iterator[str]:
+    """Take the types off an optional body that is one of several scalars, since the generator makes no Python of it."""
+    body, pointer = resolve(document, holder, pointer)
+    for media, content in (body or {}).get("content", {}).items():
+        real = normal(document, content.get("schema"))
+        if not body.get("required") and variants(real) and kinds_of(document, real) <= _AS_THEY_ARE:
+            content["schema"] = {}
+            yield f"NOTE   {pointer}/content/{escape(media)}/schema: the generator cannot write it where it need not be sent, so it may be anything"
 
 
 def _is_built(schema: dict[str, Any], config: Config) -> bool:
@@ -180,7 +206,7 @@ def _troubles(
         return
     if isinstance(data, GeneratorData):
         yield from _generator_errors(document, data, config)
-        yield from _names(data, config)
+        yield from _names(document, data, config)
     else:
         yield from _crash(document, data, config)
 
@@ -243,7 +269,7 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
     again = GeneratorData.from_dict(marked, config=config)
     for error in _errors_of(again if isinstance(again, GeneratorData) else data):
         extra = getattr(error.data, "model_extra", None) or {}
-        where = re.match(r"WARNING parsing (\w+) (\S+) within", error.header)
+        where = re.match(r"WARNING parsing (\w+) (.+) within ", error.header)
         pointer = str(extra.get(_POINTER) or (place(where[2], where[1].lower()) if where else "/components/schemas"))
         said = " ".join(f"{'' if where else error.header} {error.detail or ''}".split())
         # The generator shows some texts of the document as objects.
@@ -261,7 +287,13 @@ def _way_out(document: dict[str, Any], pointer: str, said: str) -> str:
     if media:
         kind = media[1].split(",")[0].strip()
         response = "content_type " in said
-        like = "application/json" if kind == "*/*" else "text/plain" if kind.endswith("xml") and response else BYTES
+        like = (
+            "application/json"
+            if kind in {"*/*", "json"}
+            else "text/plain"
+            if kind.endswith("xml") and response
+            else BYTES
+        )
         return f'; generator.yaml could lift it: content_type_overrides: {{"{kind}": {like}}}'
     if "duplicate models" in said or "conflicting enums" in said:
         return f'; overlay.yaml could lift it: {{target: "{_jsonpath(pointer)}", update: {{title: AnotherName}}}}'
@@ -291,17 +323,19 @@ def way_out(document: dict[str, Any], pointer: str) -> str:
     return ""
 
 
-def _names(data: GeneratorData, config: Config) -> Iterator[str]:
+def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Iterator[str]:
     """Yield where two parts would share a file or a name."""
     modules: dict[str, str] = {}
+    paths = {(method, unnamed_path(path)): path for path, method, _ in operations(document)}
     for tag, collection in data.endpoint_collections_by_tag.items():
         for endpoint in collection.endpoints:
             module = f"api/{tag}/{PythonIdentifier(endpoint.name, config.field_prefix)}.py"
-            named = f"{endpoint.method.upper()} {endpoint.path.get_untrusted_value()}"
+            path = paths[endpoint.method, unnamed_path(endpoint.path.get_untrusted_value())]
+            named = f"{endpoint.method.upper()} {path}"
             if module in modules:
                 yield (
                     f"/paths: {modules[module]} and {named} would both be {module}; overlay.yaml could name one: "
-                    f'{{target: "$.paths[...].{endpoint.method}", update: {{operationId: another_name}}}}'
+                    f'{{target: "{target(path, endpoint.method)}", update: {{operationId: another_name}}}}'
                 )
             modules.setdefault(module, named)
     classes: dict[str, str] = {}

@@ -32,7 +32,7 @@ from contract.overlay import named
 from contract.pages import merge
 from contract.validate import validate
 from contract.values import example
-from contract.written import answers
+from contract.written import answers, written
 
 PAGE = (Path(__file__).parent / "query-task.md").read_text(encoding="utf-8")
 CONTRACT = documents.read_contract(ROOT / "openapi.yaml")
@@ -280,13 +280,18 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         "overlay.yaml: /actions/2",
     ),
     "class override without a class": (lambda d: answer(d)["properties"].pop("action"), "generator.yaml"),
-    "a parameter with the name of a local variable": (
-        lambda d: task(d)["parameters"].append({"name": "headers", "in": "query", "required": True, "schema": {"type": "string"}}),
-        r"contract check: .* the query parameter headers is sent as .*overlay.yaml could leave it out",
+    "a value that the generator cannot write": (
+        lambda d: answer(d)["properties"]["message"].update(enum=["a\nb"]), r"contract check: .*/message/enum: .*overlay.yaml could leave it out",
+    ),
+    "a path that the client sends otherwise": (
+        lambda d: d["paths"].update({"/v1/x#y": {"get": {"responses": {}}}}), r"contract check: .* the path is '/v1/x', not '/v1/x#y'; overlay.yaml could",
+    ),
+    "a path with a name of blanks": (
+        lambda d: d["paths"].update({"/v1/{a b}": {"get": {"responses": {}}}}), r"/paths/~1v1~1\{a b\}/get: Incorrect path templating",
     ),
     "two operations with one name": (
         lambda d: d["paths"].update({"/v1/x": {"get": {"operationId": "get_video_task", "responses": {"200": {"description": ""}}}}}),
-        "overlay.yaml could name one",
+        r"overlay.yaml could name one: \{target: \"\$.paths\['/v1/x'\].get\", update: \{operationId: another_name\}\}",
     ),
 }  # fmt: skip
 
@@ -532,13 +537,44 @@ DIALECT: dict[str, tuple[Edit, str]] = {
     "second answer of a status": (
         lambda d: task(d)["responses"].update({"x-200:失败": {"description": ""}}), "/responses/x-200:失败: is no status",
     ),
+    "answer of no status": (lambda d: task(d)["responses"].update(ok={"description": ""}), "/responses/ok: is no status"),
+    "parameters that are none": (lambda d: d["paths"].update({"/v1/x": {"get": {"parameters": None}}}), "/paths/~1v1~1x/get"),
+    "number in a cookie": (
+        lambda d: task(d)["parameters"].append({"name": "c", "in": "cookie", "schema": {"type": "integer"}}),
+        "/parameters/2/schema: the generator does not write integer into a cookie; it is text",
+    ),
+    "time in a path": (
+        lambda d: task(d)["parameters"][0]["schema"].update(format="date-time"), "does not write date-time into a path; it is text",
+    ),
+    "file in a query": (
+        lambda d: task(d)["parameters"].append({"name": "q", "in": "query", "schema": {"type": "string", "format": "binary"}}),
+        "does not write binary into a query; it is text",
+    ),
+    "optional body of text or null": (
+        lambda d: d["paths"].update({"/v1/x": {"post": {"requestBody": {"content": {"application/json": {"schema": {"type": "string", "nullable": True}}}}}}}),
+        "/requestBody/content/application~1json/schema: the generator cannot write it where it need not be sent",
+    ),
     "answer of a range in small letters": (lambda d: task(d)["responses"].update({"4xx": {"description": ""}}), ""),
     "path that is none": (lambda d: d["paths"].update({"x-apifox-folder": "a"}), "/paths/x-apifox-folder: is no path"),
     "field that says nothing": (lambda d: answer(d)["properties"].update(note=None), "/properties/note: says nothing"),
     "array without items": (lambda d: answer(d)["properties"].update(note={"type": "array"}), "/properties/note/items: is missing"),
     "type of another language": (lambda d: answer(d)["properties"].update(note={"type": "Int"}), "'Int' is said as integer"),
     "required that is no list": (lambda d: answer(d)["properties"].update(note={"required": True}), "/required: is no list"),
-    "constant that is true": (lambda d: answer(d)["properties"].update(note={"const": True}), "/const: is said as a boolean"),
+    "constant that is true": (lambda d: answer(d)["properties"].update(note={"const": True}), "/const: is said as boolean"),
+    "constant that is a list": (lambda d: answer(d)["properties"].update(note={"const": [1]}), "/const: is said as array"),
+    "enum of null": (lambda d: answer(d)["properties"].update(note={"enum": [None]}), "/enum: lists null only"),
+    "items that are no schema": (
+        lambda d: answer(d)["properties"].update(note={"type": "array", "items": [{}]}), "/note/items: is no schema; an item may",
+    ),
+    "bytes as text": (
+        lambda d: task(d)["responses"].update(
+            {"400": {"description": "", "content": {"text/plain": {"schema": {"type": "string", "format": "binary"}}}}}
+        ),
+        "text/plain is text",
+    ),
+    "default of an object that may be null": (
+        lambda d: answer(d)["properties"].update(note={"type": "object", "nullable": True, "default": {}}), "/default: {} is no such value",
+    ),
     "bytes in JSON": (
         lambda d: answer(d)["properties"].update(note={"type": "string", "format": "binary"}), "JSON holds no bytes",
     ),
@@ -751,6 +787,27 @@ def test_a_value_is_the_same_after_it_was_written(value: Any) -> None:
     read = documents.parse(documents.dump({"a": value, str(value): 1}), "made")
 
     assert json.dumps(read) == json.dumps({"a": value, str(value): 1})
+
+
+def test_schemas_that_refer_to_each_other_are_written_once_each() -> None:
+    """Of 100 schemas in a web each stands once in `contract.py`, and one inside itself may be anything."""
+    refs = [
+        {f"f{n}": {"$ref": f"#/components/schemas/S{(number + n) % 100}"} for n in (0, 1, 2)} for number in range(100)
+    ]
+    schemas = {f"S{number}": {"type": "object", "properties": fields} for number, fields in enumerate(refs)}
+    document = edited(
+        lambda d: (
+            d.update(components={"schemas": schemas}),
+            task(d).update(responses={"200": {"content": {"a/json": {"schema": refs[0]["f0"]}}}}),
+        )
+    )
+
+    made, named_ones = answers(document)
+
+    assert made == {f"GET {PATH}": {"200": "_SCHEMA_99"}}
+    assert len(named_ones) == 100
+    assert named_ones["_SCHEMA_99"]["properties"] == {"f0": {}, "f1": "_SCHEMA_98", "f2": "_SCHEMA_97"}
+    assert len(written(document)) < 20_000
 
 
 def test_a_page_without_components_keeps_those_of_other_paths(tmp_path: Path) -> None:

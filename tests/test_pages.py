@@ -228,6 +228,57 @@ def test_pages_of_one_name_are_kept_beside_each_other(taken: Taken) -> None:
     assert kept == {"a.json": pages[0].read_bytes(), "A-2.json": pages[1].read_bytes()}
 
 
+LOCALS = [
+    "headers",
+    "params",
+    "cookies",
+    "body",
+    "quote",
+    "sync_detailed",
+    "asyncio_detailed",
+    "client",
+    "url",
+    "kwargs",
+    "json",
+]
+FIELDS = [
+    "cls", "d", "self", "field_dict", "additional_properties", "additional_keys", "to_dict", "from_dict", "cast", "isoparse", "prop", "prop_name",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["query", "header", "cookie", "path"])
+def test_names_that_the_generated_code_uses_itself_are_free(taken: Taken, where: str) -> None:
+    """A parameter or a field may have the name of anything in the generated code; the client that comes out works."""
+    path = "/v1/things" + "".join(f"/{{{name}}}" for name in LOCALS if where == "path")
+    time = {"type": "string", "format": "date-time"}
+    fields: dict[str, Any] = {name: {"anyOf": [time, {"type": "integer"}]} for name in FIELDS} | {"at": time}
+    body = {
+        "type": "object",
+        "properties": fields,
+        "required": FIELDS,
+        "additionalProperties": {"type": "string", "format": "date"},
+    }
+    content = {"application/json": {"schema": body}}
+    parameters = [
+        {"name": name, "in": place, "required": place in {where, "path"}, "schema": {"type": "string"}}
+        for name in LOCALS
+        for place in dict.fromkeys([where, "header"])
+    ]
+    operation = {
+        "parameters": parameters,
+        "requestBody": {"content": content},
+        "responses": {"200": {"description": "", "content": content}},
+    }
+    document = {"openapi": "3.0.1", "info": {"title": "", "version": "1"}, "paths": {path: {"post": operation}}}
+    page = taken.root.parent / "page.json"
+    page.write_text(json.dumps(document), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert "not proven" not in out
+
+
 def test_types_that_cannot_be_joined_are_an_error(taken: Taken) -> None:
     """The error of a type that differs names both files and the pointer."""
     code, out, error = taken.run("m-d1.json", "m-d2.json")
