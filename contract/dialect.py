@@ -23,8 +23,12 @@ _TYPES: Mapping[str, dict[str, Any]] = {
     "any": {}, "": {}, "none": {"type": "null"}, "undefined": {},
 }  # fmt: skip
 _FLAT = {"string", "integer", "number", "boolean"}
-# What `str` makes of these is what the vendor reads.
-_IN_PATHS = {"string", "integer", "number", "enum", "uuid", "date", "any"}
+# What the generator writes there as the vendor reads it.
+_WRITTEN = {
+    "path": {"string", "integer", "number", "enum", "uuid", "date", "any"},
+    "header": {"string", "integer", "number", "boolean", "enum", "null", "any"},
+    "cookie": {"string"},
+}
 _MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
 _FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 BYTES = "application/octet-stream"
@@ -161,13 +165,13 @@ class _Translation:
         self.written(parameter, pointer)
 
     def written(self, parameter: dict[str, Any], pointer: str) -> None:
-        """Say as text what the generator does not write into a path, a query or a cookie as the vendor reads it."""
+        """Say as text what the generator does not write into a path, a query, a header or a cookie."""
         try:
             kinds = kinds_of(self.document, parameter["schema"])
         except (ContractError, AttributeError, TypeError):
             return  # validation tells what is wrong with it
         where = parameter.get("in")
-        if "binary" in kinds or (where == "path" and kinds - _IN_PATHS) or (where == "cookie" and kinds != {"string"}):
+        if "binary" in kinds or kinds - _WRITTEN.get(str(where), kinds):
             self.note(
                 f"{pointer}/schema",
                 f"the generator does not write {'|'.join(sorted(kinds))} into a {where}; it is text",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from duomi_api.contract import SCHEMAS, SERVER
 
 from contract import document as documents
 from contract.check import check as hold
+from contract.document import ContractError
 from contract.generate import build
-from contract.names import plan
+from contract.names import Plan, plan
 from contract.values import example
 
 
@@ -154,6 +157,91 @@ def test_the_check_holds_a_package_against_its_contract(name: str) -> None:
     assert lines
     assert all(line.startswith("/paths/~1v1~1videos~1tasks~1{task_id}/get") for line in lines)
     assert any(said in line for line in lines), lines
+
+
+TEXT = {"type": "string"}
+OBJECT = {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}
+
+
+def operation(media: str, schema: Any, *places: str, name: str = "") -> dict[str, Any]:
+    """Return an operation that sends a schema and answers an object, with a parameter in each place."""
+    parameters = [{"name": place[0], "in": place, "schema": TEXT} for place in places]
+    body = {"required": True, "content": {media: {"schema": schema}}}
+    answers = {"200": {"description": "", "content": {"application/json": {"schema": OBJECT}}}}
+    return {"post": {"operationId": name, "parameters": parameters, "requestBody": body, "responses": answers}}
+
+
+RICH = {
+    "openapi": "3.0.1",
+    "info": {"title": "", "version": "1"},
+    "paths": {
+        "/json": operation("application/json", OBJECT, "query", "header", "cookie"),
+        "/form?v=1": operation("application/x-www-form-urlencoded", OBJECT, name="send_form"),
+        "/bytes": operation("application/octet-stream", TEXT | {"format": "binary"}),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
+    """A package of one operation for each kind of body, and its plan."""
+    root = tmp_path_factory.mktemp("rich")
+    shutil.copytree(ROOT / "templates", root / "templates")
+    text = (ROOT / "generator.yaml").read_text(encoding="utf-8")
+    (root / "generator.yaml").write_text(
+        re.sub(r"class_overrides:.*?\npost", "post", text, flags=re.DOTALL), encoding="utf-8"
+    )
+    (root / "overlay.yaml").write_text("overlay: 1.0.0", encoding="utf-8")
+    made = plan(root, RICH)
+    build(made, root, root / "made/duomi_api")
+    return made, root / "made"
+
+
+# A file of the package, a text in it, what stands there instead, and what the check says.
+BROKEN: dict[str, tuple[str, str, str, str]] = {
+    "query": ("post_json", 'params["q"]', 'params["p"]', "the query parameter q is sent as [], not 'q 1'"),
+    "header": ("post_json", 'headers["h"] = h', 'headers["h"] = "x"', "the header parameter h is sent as 'x', not 'h 1'"),
+    "cookie": ("post_json", 'cookies["c"] = c', "pass", "the cookie parameter c is not sent"),
+    "query in the path": ("send_form", "?v=1", "?v=2", "the query is 'v=2', not 'v=1'"),
+    "path": ("post_bytes", '"/bytes"', '"/byte"', "the path is '/byte', not '/bytes'"),
+    "content type": ("post_json", '= "application/json"', '= "text/json"', "is sent as text/json, not application/json"),
+    "JSON": ("post_json", "body.to_dict()", "{}", "/requestBody: is sent as b'{}'"),
+    "form": ("send_form", "body.to_dict()", "{}", "/requestBody: the field a is not sent"),
+    "bytes": ("post_bytes", "body.payload", 'b"y"', "/requestBody: other bytes are sent"),
+    "request": ("post_json", '"method": "post"', '"method": int("x")', "sync_detailed cannot send it: invalid literal"),
+    "async request": ("post_json", "client().request(**kwargs)", 'client().request(**(kwargs | {"method": "put"}))', "asyncio sends something else"),
+    "import": ("post_json", "import httpx", "import nothing_such", "its module cannot be imported: ModuleNotFoundError"),
+    "type of the answer": ("post_json", "-> PostJsonResponse200 | None:", "-> str | None:", "type: the contract says object, the package string"),
+    "answer": ("post_json", "PostJsonResponse200.from_dict(response.json())", 'PostJsonResponse200(a="b")', "is decoded as {'a': 'b'}"),
+    "model": ("post_json_body", '"a": a,', '"a": a + "b",', "round trip: {'a': 'a 1'} becomes {'a': 'a 1b'}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_check_finds_what_a_package_does_wrong(rich: tuple[Plan, Path], tmp_path: Path, name: str) -> None:
+    """The check runs the package, and says at its pointer what it does otherwise than the contract says."""
+    module, old, new, said = BROKEN[name]
+    made, folder = rich
+    shutil.copytree(folder, tmp_path / "made")
+    (file,) = (tmp_path / "made").rglob(f"{module}.py")
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+    lines, _ = hold(made, tmp_path / "made")
+
+    assert hold(made, folder)[0] == []
+    assert any(said in line and line.startswith("/paths/") for line in lines), lines
+
+
+def test_a_package_that_cannot_be_imported_is_an_error(rich: tuple[Plan, Path], tmp_path: Path) -> None:
+    """A package that is no Python is an error of one line."""
+    made, folder = rich
+    shutil.copytree(folder, tmp_path / "made")
+    (tmp_path / "made/duomi_api/client.py").write_text("def", encoding="utf-8")
+
+    with pytest.raises(ContractError, match="made/duomi_api cannot be imported: SyntaxError"):
+        hold(made, tmp_path / "made")
 
 
 def test_the_page_s_own_examples_are_decoded(tmp_path: Path) -> None:

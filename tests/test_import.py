@@ -546,6 +546,9 @@ DIALECT: dict[str, tuple[Edit, str]] = {
     "time in a path": (
         lambda d: task(d)["parameters"][0]["schema"].update(format="date-time"), "does not write date-time into a path; it is text",
     ),
+    "list in a header": (
+        lambda d: task(d)["parameters"][1].update(schema={"type": "array", "items": {"type": "string"}}), "does not write array into a header",
+    ),
     "file in a query": (
         lambda d: task(d)["parameters"].append({"name": "q", "in": "query", "schema": {"type": "string", "format": "binary"}}),
         "does not write binary into a query; it is text",
