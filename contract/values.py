@@ -47,7 +47,7 @@ def normal(document: dict[str, Any], node: Any) -> dict[str, Any]:
         elif schema.get("allOf"):
             schema["oneOf"] = [null, {"allOf": schema.pop("allOf")}]
     elif len(several) == 1 and "$ref" in several[0]:
-        return normal(document, several[0])
+        return {**normal(document, several[0]), **({"default": schema["default"]} if "default" in schema else {})}
     return schema
 
 

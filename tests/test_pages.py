@@ -31,6 +31,7 @@ from contract.pages import join
 PAGES = Path(__file__).parent / "pages"
 THING = "/paths/~1v1~1things/get"
 ANSWER = f"{THING}/responses/200/content/application~1json/schema"
+Part = dict[str, Any]
 EMPTY = "overlay: 1.0.0\ninfo: {title: none, version: 1.0.0}\nactions: []\n"
 
 
@@ -279,6 +280,116 @@ def test_names_that_the_generated_code_uses_itself_are_free(taken: Taken, where:
     assert "not proven" not in out
 
 
+TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
+OBJECT = {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}
+BASE, TREE, KIND = ({"$ref": f"#/components/schemas/{name}"} for name in ("Base", "Tree", "Kind"))
+SCHEMAS_OF_ALL_KINDS: dict[str, Part] = {
+    **{f"form {form}": TEXT | {"format": form} for form in ("date", "date-time", "uuid", "byte", "uri", "int32", "time")},
+    **{f"type {kind}": {"type": kind} for kind in ("integer", "number", "boolean", "object", "null", "Integer", "file", "map")},
+    "3.1's null": {"type": ["string", "null"]},
+    "several types": {"type": ["array", "string", "null"], "items": NUMBER},
+    "a list of dates": {"type": "array", "items": TEXT | {"format": "date"}},
+    "a list in a list": {"type": "array", "items": {"type": "array", "items": OBJECT}},
+    "a tuple": {"type": "array", "prefixItems": [TEXT, NUMBER]},
+    "items that are false": {"type": "array", "items": False, "prefixItems": [TEXT]},
+    "a map of text": {"type": "object", "additionalProperties": TEXT},
+    "a map of maps": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": BASE}},
+    "a map of dates": {"type": "object", "properties": {"a": TEXT}, "additionalProperties": TEXT | {"format": "date"}},
+    "a map of anything": {"type": "object", "additionalProperties": True},
+    "no more fields": OBJECT | {"additionalProperties": False},
+    "one of two objects": {"oneOf": [OBJECT, {"type": "object", "properties": {"b": NUMBER}, "required": ["b"]}]},
+    "one of a date and a number": {"anyOf": [TEXT | {"format": "date"}, NUMBER]},
+    "one of a list and null": {"oneOf": [{"type": "null"}, {"type": "array", "items": BASE}]},
+    "one of one": {"oneOf": [BASE]},
+    "one of several, or null": {"oneOf": [BASE, NUMBER], "nullable": True},
+    "any of several, or null": {"anyOf": [TEXT, NUMBER], "nullable": True},
+    "all of": {"allOf": [BASE, OBJECT]},
+    "all of one, with words": {"allOf": [BASE, {"description": "说明"}]},
+    "all of one, or null": {"allOf": [BASE], "nullable": True},
+    "all of one and a list of names": {"allOf": [BASE, {"required": ["id"]}]},
+    "itself": TREE,
+    "a shared enum": KIND,
+    "a shared enum with a default": {"allOf": [KIND], "default": "x"},
+    "an enum of numbers": {"type": "integer", "enum": [-1, 0, 1]},
+    "an enum of signs": TEXT | {"enum": ["+", "-", "16:9", "甲", "", "😀", "None", "mro", "name"]},
+    "an enum with null": {"enum": ["a", None]},
+    "an enum with a capital": TEXT | {"enum": ["ok", "OK"]},
+    **{f"constant {value!r}": {"const": value} for value in ("a", 3, True, [1], {"a": 1})},
+    "a default date": TEXT | {"format": "date", "default": "2020-01-02"},
+    "a default for null": {"type": "integer", "nullable": True, "default": 3},
+    "a default that is none": {"type": "number", "default": "many"},
+    "words only": {"description": "随便", "title": "标题"},
+    "a number that has no type": {"minimum": 1, "exclusiveMinimum": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["3.0.1", "3.1.0"])
+def test_every_kind_of_schema_is_taken_wherever_it_stands(taken: Taken, version: str) -> None:
+    """A schema of any kind can be a field, a body, an answer and a parameter, and nothing of it is left unproven."""
+    paths: dict[str, Any] = {}
+    for number, schema in enumerate(SCHEMAS_OF_ALL_KINDS.values()):
+        fields = {"type": "object", "properties": {"必填": schema, "optional": schema}, "required": ["必填"]}
+        places = ["query", "header", "cookie", "path"]
+        parameters = [{"name": place, "in": place, "required": place == "path", "schema": schema} for place in places]
+        one, two = ({"application/json": {"schema": each}} for each in (schema, fields))
+        answers = {"200": {"description": "", "content": one}, "default": {"description": "", "content": two}}
+        paths |= {
+            f"/a{number}/{{path}}": {
+                "post": {"parameters": parameters, "requestBody": {"content": one}, "responses": answers}
+            },
+            f"/b{number}": {
+                "put": {"requestBody": {"required": True, "content": two}, "responses": {"2XX": answers["200"]}}
+            },
+        }
+    schemas = {
+        "Base": {"type": "object", "properties": {"id": TEXT, "码": NUMBER}, "required": ["id"]},
+        "Tree": {"type": "object", "properties": {"kids": {"type": "array", "items": TREE}, "parent": TREE}},
+        "Kind": TEXT | {"enum": ["x", "y"], "x-apidog-enum": [{"value": "x", "name": "甲"}]},
+    }
+    document = {"openapi": version, "info": {}, "paths": paths, "components": {"schemas": schemas}}
+    page = taken.root.parent / "page.json"
+    page.write_text(json.dumps(document), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert [line for line in out.splitlines() if "not proven" in line] == []
+
+
+FORMS = ["multipart/form-data", "application/x-www-form-urlencoded"]
+
+
+@pytest.mark.parametrize("media", FORMS)
+def test_every_kind_of_form_is_taken(taken: Taken, media: str) -> None:
+    """A form may be of any schema, referred to or in place, needed or not."""
+    file = TEXT | {"format": "binary"}
+    bodies: list[Part] = [
+        OBJECT, {"type": "object"}, TEXT, OBJECT | {"nullable": True}, {"allOf": [BASE, OBJECT]}, BASE,
+        *({"type": "object", "properties": {"x": {"type": kind, "items": TEXT}}} for kind in ("integer", "boolean", "array", "object", "file")),
+        {"type": "object", "properties": {"f": file, "many": {"type": "array", "items": file}, "at": TEXT | {"format": "date-time"}}},
+    ]  # fmt: skip
+    if media == "application/x-www-form-urlencoded":
+        bodies.pop()
+    paths = {
+        f"/{required}{number}": {"post": {"requestBody": {"$ref": f"#/components/requestBodies/{required}{number}"}, "responses": {}}}
+        for number in range(len(bodies)) for required in (True, False)
+    }  # fmt: skip
+    shared = {
+        f"{required}{number}": {"required": required, "content": {media: {"schema": schema}, "text/x": None}}
+        for number, schema in enumerate(bodies) for required in (True, False)
+    }  # fmt: skip
+    components = {"schemas": {"Base": OBJECT}, "requestBodies": shared}
+    page = taken.root.parent / "page.json"
+    page.write_text(
+        json.dumps({"openapi": "3.0", "info": {}, "paths": paths, "components": components}), encoding="utf-8"
+    )
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert [line for line in out.splitlines() if "not proven" in line] == []
+
+
 def test_types_that_cannot_be_joined_are_an_error(taken: Taken) -> None:
     """The error of a type that differs names both files and the pointer."""
     code, out, error = taken.run("m-d1.json", "m-d2.json")
@@ -312,7 +423,6 @@ def test_bodies_that_differ_are_joined(taken: Taken) -> None:
     assert all("0.json" in line and "1.json" in line for line in reviews)
 
 
-Part = dict[str, Any]
 SCHEMAS_JOINED: dict[str, tuple[Part, Part, Part]] = {
     "numbers": ({"type": "integer"}, {"type": "number"}, {"type": "number"}),
     "null": ({"type": "string", "nullable": True}, {"type": "string"}, {"type": "string", "nullable": True}),
