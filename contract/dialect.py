@@ -133,8 +133,9 @@ class _Translation:
             self.content(answer, where, body=False)
 
     def parameters(self, holder: dict[str, Any], pointer: str) -> None:
-        if not isinstance(holder.get("parameters"), list):
+        if holder.get("parameters") is None:
             holder.pop("parameters", None)
+        if not isinstance(holder.get("parameters"), list):
             return
         kept: dict[Any, Any] = {}
         for number, entry in enumerate(holder["parameters"]):

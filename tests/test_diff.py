@@ -229,6 +229,10 @@ def body_of(doc: Doc, **more: Any) -> None:
 
 PAIRS: dict[str, tuple[Edit, Edit, str]] = {
     "null no longer accepted": (lambda d: body_of(d, nullable=True), body_of, "BREAK"),
+    "null in a list of types": (lambda _: None, lambda d: d.fields["progress"].update(type=["integer", "null"]), "BREAK"),
+    "null in a union": (
+        lambda _: None, lambda d: d.fields.update(message={"oneOf": [{"type": "null"}, d.fields["message"]]}), "BREAK",
+    ),
     "null accepted": (body_of, lambda d: body_of(d, nullable=True), "NOTE"),
     "constant changed": (lambda d: d.fields["message"].update(const="a"), lambda d: d.fields["message"].update(const="b"), "REVIEW"),
     "operationId changed": (lambda d: d.get.update(operationId="a"), lambda d: d.get.update(operationId="b"), "BREAK"),

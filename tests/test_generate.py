@@ -65,6 +65,7 @@ def test_check_shows_stale_files_and_a_run_fixes_them(checkout: Path) -> None:
         ),
         ("openapi.yaml", "application/json", "application/xml", "content_type_overrides"),
         ("overlay.yaml", "$.paths['/v1/videos/tasks/{task_id}'].get", "$.paths['/v2'].get", "matches nothing"),
+        ("generator.yaml", "post_hooks:", "post_hooks: 1\nmore:", "generator.yaml: "),
         ("generator.yaml", "VideoTaskAction", "VideoTaskAktion", "matches no class"),
     ],
 )

@@ -270,6 +270,13 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     "a type that is none": (
         lambda d: answer(d)["properties"]["progress"].update(type="percent"), "/properties/progress/type: Input should be",
     ),
+    "a parameter of no schema": (
+        lambda d: task(d)["parameters"][1].update(schema={"$ref": "#/components/schemas/No"}), "/parameters/1/schema/\\$ref: '#/components/schemas/No'",
+    ),
+    "two fields with one title": (
+        lambda d: answer(d)["properties"].update({n: {"title": "X", "type": "object", "properties": {n: {}}} for n in "ab"}),
+        "update: {title: AnotherName}",
+    ),
     "text instead of a schema": (lambda d: answer(d)["properties"].update(id="text"), "/properties/id: Input should be"),
     "two models with one name": (
         lambda d: d["components"]["schemas"].update({"FooBAR": {"type": "object"}, "FooBar": {"type": "object"}}),
@@ -546,6 +553,37 @@ DIALECT: dict[str, tuple[Edit, str]] = {
     "time in a path": (
         lambda d: task(d)["parameters"][0]["schema"].update(format="date-time"), "does not write date-time into a path; it is text",
     ),
+    "parts that stand elsewhere": (
+        lambda d: (
+            d["components"].update(
+                parameters={"P": {"name": "p", "in": "query"}}, responses={"R": {"content": {"text/plain": {"schema": {}}}}},
+                requestBodies={"B": {"content": {"application/json": {}}}},
+            ),
+            d["paths"].update({"/v1/x": {"post": {
+                "parameters": [{"$ref": "#/components/parameters/P"}], "requestBody": {"$ref": "#/components/requestBodies/B"},
+                "responses": {"200": {"$ref": "#/components/responses/R"}},
+            }}}),
+        ),
+        "/components/requestBodies/B/content/application~1json/schema: is missing; the body may be anything",
+    ),
+    "a parameter that is none": (lambda d: task(d)["parameters"].append("x"), "/parameters/2: is no parameter"),
+    "an answer that Python does not know": (
+        lambda d: task(d)["responses"].update({"498": {"description": "", "content": {"application/json": {"schema": {}}}}}),
+        "not proven: /paths/~1v1~1videos~1tasks~1{task_id}/get/responses/498: Python knows no other status",
+    ),
+    "a body of two kinds": (
+        lambda d: d["paths"].update({"/v1/x": {"post": {"responses": {}, "requestBody": {"content": {
+            kind: {"schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
+            for kind in ("application/json", "application/x-www-form-urlencoded")
+        }}}}}),
+        "/paths/~1v1~1x/post",
+    ),
+    "names for other values": (
+        lambda d: answer(d)["properties"].update(note={"enum": ["a"], "x-enum-varnames": ["a", "b"]}), "/note/enum: its names would collide",
+    ),
+    "a reference of Apifox's that is none": (
+        lambda d: answer(d)["properties"].update(note={"type": "object", "x-apifox-refs": {"1": None}}), "/properties/note",
+    ),
     "list in a header": (
         lambda d: task(d)["parameters"][1].update(schema={"type": "array", "items": {"type": "string"}}), "does not write array into a header",
     ),
@@ -721,6 +759,35 @@ def test_code_that_no_template_writes_is_found(tmp_path: Path, code: str, fault:
     (tmp_path / "video.py").write_text(code, encoding="utf-8")
 
     assert f"video.py:{fault}" in unsafe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("api/videos/get_video_task.py:3 would run code", "/paths/~1v1~1videos~1tasks~1{task_id}/get: overlay.yaml could leave it out"),
+        ("models/video.py:3 would run code", "openapi.yaml: look at its texts: the generated models/video.py:3"),
+    ],
+)  # fmt: skip
+def test_code_in_a_generated_file_is_told_with_its_operation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, said: str
+) -> None:
+    """A package with code that no template writes is refused, and the error names the operation or the texts."""
+    monkeypatch.setattr(generation, "unsafe", lambda _folder, **_: [place])
+
+    with pytest.raises(ContractError, match=re.escape(said)):
+        generation.build(plan(ROOT, CONTRACT), ROOT, tmp_path / "made")
+
+
+def test_an_example_has_a_bounded_size() -> None:
+    """A schema whose smallest value is huge has no example, and the check says that it cannot tell."""
+    schemas: dict[str, Any] = {
+        f"S{n}": {"type": "object", "required": ["a", "b"], "properties": {k: {"$ref": f"#/components/schemas/S{n + 1}"} for k in "ab"}}
+        for n in range(40)
+    }  # fmt: skip
+    schemas["S40"] = {"type": "string"}
+
+    with pytest.raises(LookupError, match="more than 2000 parts"):
+        example({"components": {"schemas": schemas}}, schemas["S0"])
 
 
 def test_a_missing_tool_or_another_generator_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
