@@ -93,6 +93,22 @@ def test_both_readmes_explain_the_same_errors() -> None:
     assert sorted(set(english)) == sorted(set(chinese))
 
 
+def test_commands_can_be_pasted_into_a_shell() -> None:
+    """A comment stands above its command: behind it zsh would take it for arguments, and `?` for a pattern."""
+    commands = [
+        f"{page.name}: {line}"
+        for page in PAGES
+        for block in re.findall(
+            r"^ *```(?:sh|bash)\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+        for line in block.splitlines()
+        if not line.lstrip().startswith("#")
+    ]
+
+    assert len(commands) > 100
+    assert [line for line in commands if re.search(r"\s#|\?", line)] == []
+
+
 def test_no_page_repeats_a_table_of_a_readme() -> None:
     """A row of a README's table stands on no page of the site: a page includes the table, so the two cannot differ."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")).splitlines()
