@@ -254,6 +254,65 @@ def test_a_lane_that_comes_back_to_a_closed_client_is_dropped() -> None:
         kept.lend(kept._base_url)
 
 
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_a_call_that_connects_while_its_client_is_closed_sends_nothing(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection comes about after all, and the call ends with an error and without its request."""
+    connect, connect_async = httpcore.SyncBackend.connect_tcp, anyio.connect_tcp
+
+    def call(url: str) -> None:
+        client = Duomi(KEY, base_url=url)
+
+        def closing(*given: Any, **named: Any) -> Any:
+            client.close()
+            return connect(*given, **named)
+
+        monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", closing)
+        client.get_task("a")
+
+    async def call_async(url: str) -> None:
+        client = AsyncDuomi(KEY, base_url=url)
+
+        async def closing(*given: Any, **named: Any) -> Any:
+            await client.aclose()
+            return await connect_async(*given, **named)
+
+        monkeypatch.setattr(anyio, "connect_tcp", closing)
+        await client.get_task("a")
+
+    with FaultServer([echo]) as server:
+        with pytest.raises(ConfigurationError, match="closed during a call"):
+            call(server.url) if kind == "sync" else anyio.run(call_async, server.url, backend=kind)
+        monkeypatch.undo()
+        with Duomi(KEY, base_url=server.url) as other:
+            other.get_task("b")
+
+    assert [exchange.path.rpartition("/")[2] for exchange in server.heads] == ["b"]
+
+
+@pytest.mark.parametrize("moment", ["is lent", "comes back"])
+def test_a_lane_whose_client_is_closed_at_that_moment_is_dropped(moment: str) -> None:
+    """A lane that is seen neither at rest nor at work while another thread closes the client is closed all the same."""
+
+    class Closing(lanes.Lane):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            if moment == "is lent":
+                kept.close_all()
+
+        @property
+        def is_clean(self) -> bool:
+            kept.close_all()
+            return True
+
+    kept: lanes.Lanes[Closing] = lanes.Lanes(Closing, "http://127.0.0.1:9")
+    lane = kept.acquire()
+
+    assert lane.network.is_closed == (moment == "is lent")
+    assert kept.release(lane, complete=True) == [lane]
+
+
 @pytest.mark.parametrize("kind", ["asyncio", "trio"])
 def test_outcomes_that_were_closed_before_they_began_are_none(kind: str) -> None:
     """`aclose` before the first `anext` starts nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import ssl
 import threading
@@ -140,14 +141,18 @@ class Lanes(Generic[LaneT]):
             lane = self.to(self._base_url) if fresh else self._idle.pop()
         except IndexError:
             lane = self.to(self._base_url)
-        self._active.add(lane)
-        return lane
+        return self._at_work(lane)
 
     def lend(self, url: httpx.URL) -> LaneT:
         """Lend a new lane to wherever a clip is."""
         self.ensure_open()
-        lane = self.to(url)
+        return self._at_work(self.to(url))
+
+    def _at_work(self, lane: LaneT) -> LaneT:
         self._active.add(lane)
+        if self.is_closed:
+            # Who closed the client meanwhile may not have seen this lane.
+            lane.network.is_closed = True
         return lane
 
     def drop(self, lane: LaneT) -> None:
@@ -167,18 +172,19 @@ class Lanes(Generic[LaneT]):
         now = lane.rests_since = time.monotonic()
         self._active.discard(lane)
         dropped = self._stale(now)
-        if complete and not self.is_closed and lane.is_clean:
+        if complete and lane.is_clean:
             self._idle.append(lane)
         else:
             dropped.append(lane)
+        if self.is_closed:
+            # Who closed the client meanwhile may not have seen all that are at rest.
+            dropped += self._stale(math.inf)
         return dropped
 
     def close_all(self) -> tuple[list[LaneT], list[LaneT]]:
         """Lend no more, and return the lanes at rest and those at work."""
         self.is_closed = True
-        idle, active = list(self._idle), list(self._active)
-        self._idle.clear()
-        return idle, active
+        return self._stale(math.inf), list(self._active)
 
     def _stale(self, now: float) -> list[LaneT]:
         stale: list[LaneT] = []

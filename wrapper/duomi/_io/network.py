@@ -33,6 +33,7 @@ class Network:
         self._backend = httpcore.SyncBackend()
         self._ends_at = math.inf
         self._connect_by = math.inf
+        self.is_closed: bool = False
         self.stream: httpcore.NetworkStream | None = None
 
     def begin(self, limit: float) -> None:
@@ -46,7 +47,7 @@ class Network:
             httpcore.TimeoutException: none are left.
         """
         left = self._ends_at - time.monotonic()
-        if left <= 0:
+        if left <= 0 or self.is_closed:
             raise error
         return left
 
@@ -57,7 +58,7 @@ class Network:
             httpcore.ConnectTimeout: none are left.
         """
         left = min(self._connect_by, self._ends_at) - time.monotonic()
-        if left <= 0:
+        if left <= 0 or self.is_closed:
             raise httpcore.ConnectTimeout
         return left
 
@@ -87,7 +88,8 @@ class Network:
                 return Stream(self, stream)
 
     def interrupt(self) -> None:
-        """End what is being read or written, from any thread."""
+        """End what is being read or written, from any thread, and send nothing more once it has connected."""
+        self.is_closed = True
         if self.stream is not None:
             with contextlib.suppress(OSError):
                 self.stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
@@ -138,6 +140,7 @@ class AsyncNetwork:
     """Makes the one connection of a lane; the scope around the attempt bounds its reads and writes."""
 
     def __init__(self) -> None:
+        self.is_closed: bool = False
         self.stream: ByteStream | None = None
 
     async def connect_tcp(
@@ -162,7 +165,8 @@ class AsyncNetwork:
         return AsyncStream(self, stream, sock)
 
     async def aclose(self) -> None:
-        """Close the connection, also while its caller is being cancelled."""
+        """Close the connection, also while its caller is being cancelled; one that is being made sends nothing."""
+        self.is_closed = True
         if self.stream is not None:
             with anyio.CancelScope(shield=True), contextlib.suppress(*_BROKEN):
                 await self.stream.aclose()
@@ -187,6 +191,8 @@ class AsyncStream:
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  (as above)
         """Write all of it."""
+        if self._network.is_closed:
+            raise httpcore.WriteTimeout  # after a WriteError httpcore would read
         try:
             await self._stream.send(buffer)
         except _BROKEN as error:
