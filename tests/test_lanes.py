@@ -32,7 +32,7 @@ from duomi import (
     ServerError,
 )
 from duomi._io import lanes
-from faults import Authority, Exchange, FaultServer, Play, answer, drip, head, raw
+from faults import Authority, Exchange, FaultServer, Play, answer, drip, hang, head, raw
 from harness import KEY, POLLING, TABLE_KINDS, Caller, payload, until
 
 KINDS = TABLE_KINDS
@@ -673,3 +673,24 @@ def test_a_cancelled_anext_leaves_the_watch_intact(kind: str) -> None:
     running = answer(200, payload("running") | {"id": "a"})
     with FaultServer([running, running, slow(0.01)]) as server:
         assert anyio.run(main, server.url, backend=kind) == ["running", "succeeded"]
+
+
+@pytest.mark.parametrize("kind", ASYNC_KINDS)
+def test_a_watch_that_was_closed_asks_nothing_more(kind: str) -> None:
+    """After `aclose` an `anext` is the end, also if the one before was cancelled in the middle of a request."""
+
+    async def main(url: str) -> None:
+        async with AsyncDuomi(KEY, base_url=url) as client:
+            watch: Any = client.watch("a")
+            async with anyio.create_task_group() as group:
+                group.start_soon(anext, watch)
+                await anyio.to_thread.run_sync(until, lambda: server.heads)
+                group.cancel_scope.cancel()
+            await watch.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await anext(watch)
+
+    with FaultServer([hang, echo]) as server:
+        anyio.run(main, server.url, backend=kind)
+
+    assert len(server.heads) == 1

@@ -235,6 +235,7 @@ class _Watch(AsyncIterator[Task]):
     async def aclose(self) -> None:
         """End the watch, as an async generator's `aclose` does."""
         self._flow.close()
+        self._effect = None
 
 
 class AsyncCompleted(AsyncIterator[Outcome]):
