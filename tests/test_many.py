@@ -264,6 +264,30 @@ def test_a_garbage_collected_iterator_stops_its_threads() -> None:
         until(lambda: not any(thread.name == "duomi" for thread in threading.enumerate()))
 
 
+def test_to_collect_an_iterator_waits_for_no_lock() -> None:
+    """A garbage collection in a thread that holds a lock of a log, say, waits for no thread that logs."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold(condition: threading.Condition) -> None:
+        with condition:
+            held.set()
+            release.wait()
+
+    with Duomi(KEY, base_url="http://127.0.0.1:9") as client:
+        kept = [client.as_completed(["a"])]
+        dispatcher = kept[0]._dispatcher
+        threading.Thread(target=hold, args=(dispatcher._due,)).start()
+        held.wait()
+        collector = threading.Thread(target=kept.clear)
+        collector.start()
+        try:
+            until(lambda: not collector.is_alive(), 10.0)
+        finally:
+            release.set()
+
+    assert dispatcher._stopped
+
+
 def test_asyncio_needs_no_with_block() -> None:
     """Under asyncio the iterator runs to its end without a block, and `aclose` ends it earlier."""
 

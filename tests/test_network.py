@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from duomi import (
     ConfigurationError,
     DownloadError,
     Duomi,
+    Outcome,
     Polling,
     Retry,
     Task,
@@ -191,6 +193,34 @@ def test_without_threads_the_callers_own_does_the_work(monkeypatch: pytest.Monke
         monkeypatch.undo()
 
     assert (found, sorted(updated)) == ([None] * 3, ["a", "b", "c"])
+
+
+def test_without_threads_all_callers_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If several threads iterate, and no other can be started, the end of the one poll ends them all."""
+    start, answered = threading.Thread.start, threading.Event()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "duomi":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def late(exchange: Exchange) -> bool:
+        await asyncio.to_thread(answered.wait)
+        return await echo(exchange)
+
+    found: list[Outcome] = []
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with FaultServer([late]) as server, Duomi(KEY, base_url=server.url) as client:
+        outcomes = client.as_completed(["a"])
+        callers = [threading.Thread(target=lambda: found.extend(outcomes), daemon=True) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        waiting: Any = outcomes._dispatcher._due
+        until(lambda: len(waiting._waiters) == 3)
+        answered.set()
+        until(lambda: not any(caller.is_alive() for caller in callers), 20.0)
+
+    assert len(found) == 1
 
 
 def test_without_threads_an_interrupt_ends_the_iteration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ from duomi._task import Outcome, Task
 T = TypeVar("T")
 
 THREADS: Final = 16
+# Seconds after which a waiting thread checks whether its iterator was garbage-collected.
+CHECK_EVERY: Final = 1.0
 
 
 class Driver(BaseDriver):
@@ -158,7 +160,7 @@ class Completed(Iterator[Outcome]):
     def __init__(self, driver: Driver, scheduler: Scheduler, on_update: Callable[[Task], object] | None = None) -> None:
         self._dispatcher = _Dispatcher(driver, scheduler, on_update)
         # Stop the threads when the iterator is garbage-collected.
-        self._finalizer = weakref.finalize(self, self._dispatcher.stop)
+        weakref.finalize(self, self._dispatcher.abandon)
 
     def __next__(self) -> Outcome:
         """Return the next outcome; calls `on_update` for what has changed meanwhile."""
@@ -172,7 +174,7 @@ class Completed(Iterator[Outcome]):
 
     def close(self) -> None:
         """Begin no more polls; one that is under way ends by itself, and is ignored."""
-        self._finalizer()
+        self._dispatcher.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -204,8 +206,12 @@ class _Dispatcher:
         self._turn = threading.Lock()
         self._updating = threading.RLock()
 
+    def abandon(self) -> None:
+        """Begin no more polls; this waits for no lock: a garbage collection happens in any thread, whatever it holds."""
+        self._stopped = True
+
     def stop(self) -> None:
-        """Begin no more polls."""
+        """Begin no more polls, and wake who waits."""
         if self._pid != os.getpid():
             return
         with self._due:
@@ -306,7 +312,7 @@ class _Dispatcher:
                 if isinstance(found, Outcome):
                     self._put(found)
                 else:
-                    self._due.wait(min(found, threading.TIMEOUT_MAX))
+                    self._due.wait(min(found, CHECK_EVERY))
         return None
 
     def _poll(self, job: Job) -> None:
@@ -333,7 +339,7 @@ class _Dispatcher:
             self._arrived.notify()
         if isinstance(effect, Outcome):
             self._put(effect)
-        self._due.notify()
+        self._due.notify_all()
 
     def _put(self, result: Outcome | BaseException) -> None:
         with self._due:
