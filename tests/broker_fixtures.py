@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ def broker(redis_server: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Br
     yield redis_server
     application().close()
     sys.modules.pop("clips", None)
+    gc.collect()  # what Celery left open is not to be found in another test
 
 
 @pytest.fixture
