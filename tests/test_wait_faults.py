@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+import typer
 from duomi import (
     APIConnectionError,
     APIResponseError,
@@ -37,6 +38,8 @@ from duomi import (
     TaskStalledError,
     TaskTimeoutError,
 )
+from duomi._cli.jobs import Job, finish
+from duomi._cli.screen import Screen
 from duomi._core import reply
 from faults import Exchange, FaultServer, Play, answer, compressed, half, hang, head, raw, then_hang
 from harness import KEY, POLLING, TABLE_KINDS, Caller, payload, until
@@ -69,6 +72,9 @@ class WaitCase:
 
 
 DEADLINE = Polling(interval=0.01, timeout=0.7)
+EXIT_CODES: dict[type[DuomiError] | None, int] = {
+    None: 0, TaskFailedError: 1, EmptyResultError: 1, TaskTimeoutError: 4, TaskStalledError: 4,
+}  # fmt: skip
 
 WAITS: dict[str, WaitCase] = {
     "every transient fault in a row": WaitCase([GOOD, *TRANSIENT_FAULTS, GOOD, *TRANSIENT_FAULTS, DONE], None, timeout=0.2),
@@ -136,6 +142,40 @@ def test_one_wait(kind: str, name: str) -> None:
         took = time.monotonic() - began
 
     assert took < row.within
+    assert row.requests is None or len(server.heads) == row.requests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WAITS)
+def test_one_wait_of_many(name: str) -> None:
+    """`as_completed` ends each wait as `wait` does."""
+    row = WAITS[name]
+
+    with (
+        FaultServer(row.plays) as server,
+        Duomi(KEY, base_url=server.url, retry=row.retry, polling=row.polling, timeout=row.timeout) as client,
+    ):
+        (outcome,) = client.as_completed([ID])
+
+    assert type(outcome.error) is (row.ends or type(None))
+    assert row.seen is None or (outcome.task is not None and outcome.task.progress == row.seen)
+    assert row.requests is None or len(server.heads) == row.requests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WAITS)
+def test_one_wait_of_the_command_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`duomi wait` ends each wait as `wait` does, and its exit code tells how."""
+    row = WAITS[name]
+
+    with FaultServer(row.plays) as server:
+        client = AsyncDuomi(KEY, base_url=server.url, retry=row.retry, polling=row.polling, timeout=row.timeout)
+        with pytest.raises(typer.Exit) as caught:
+            finish(Job(client, [ID], None, Screen(json=True), ["duomi", "wait"]))
+    printed = json.loads(capsys.readouterr().out)
+
+    assert (printed["error"] or {"type": None})["type"] == (row.ends and row.ends.__name__)
+    assert caught.value.exit_code == EXIT_CODES.get(row.ends, 3)
     assert row.requests is None or len(server.heads) == row.requests
 
 
