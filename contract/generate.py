@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
@@ -23,6 +24,8 @@ from contract.validate import leave_out
 from contract.written import written
 
 PACKAGE = "duomi_api"
+_TRIES = 50
+_PAUSE = 0.1
 
 
 def check_tools(root: Path) -> None:
@@ -127,7 +130,16 @@ def scratch_folder(root: Path) -> Generator[Path]:
     try:
         yield scratch
     finally:
+        _remove(scratch)
+
+
+def _remove(scratch: Path) -> None:
+    """Remove a scratch folder, into which a formatter that an interrupted run had just started may still write."""
+    for _ in range(_TRIES):
         shutil.rmtree(scratch, ignore_errors=True)
+        if not scratch.exists():
+            return
+        time.sleep(_PAUSE)
 
 
 def move_in(new: Path, place: Path) -> None:

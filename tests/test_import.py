@@ -392,6 +392,25 @@ def test_a_scratch_folder_of_a_killed_run_is_removed(checkout: Path) -> None:
     assert not list(checkout.glob(".generate-*"))
 
 
+def test_a_scratch_folder_is_removed_although_something_still_writes_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A formatter that outlives an interrupted run leaves nothing behind."""
+    remove, left = shutil.rmtree, [tmp_path / "late"]
+
+    def remove_while_it_writes(folder: Path, *, ignore_errors: bool) -> None:
+        remove(folder, ignore_errors=ignore_errors)
+        if left:
+            folder.mkdir()
+            (folder / left.pop().name).touch()
+
+    monkeypatch.setattr(shutil, "rmtree", remove_while_it_writes)
+    with generation.scratch_folder(tmp_path):
+        pass
+
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "seconds"),
