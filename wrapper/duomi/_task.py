@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
-from html import escape
 from itertools import islice
 from typing import Any, Self
 
@@ -220,6 +219,8 @@ class Task:
 
     def _repr_html_(self) -> str:
         """Return a small table for a notebook, with a link to each clip."""
+        from html import escape  # noqa: PLC0415  (it takes long to import, and only notebooks need it)
+
         rows = [("id", escape(self.task_id)), ("state", escape(f"{self.state.value} {self.state.label}"))]
         rows += [] if self.progress is None else [("progress", f"{self.progress}%")]
         rows += [("message", escape(self.message))] if self.message else []
