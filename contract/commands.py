@@ -62,7 +62,7 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     more = [*merged.lines, *made.notes, *notes, *unnamed(made.document)]
     print_report(found, more=more, colours=sys.stdout.isatty())
     sys.stdout.flush()
-    # To the end of the process: whoever is told of an interrupt may take it that nothing has changed.
+    # To the end of the process: a run that says it was interrupted has changed nothing.
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     if merged.pages:
         _keep_pages(merged.pages, scratch)

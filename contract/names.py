@@ -142,7 +142,7 @@ def _adapted() -> Generator[dict[str, dict[str, str]]]:
                 _rename(prop, f"{prop.python_name}_{where}", config)
         return check(self, config=config, **arguments)
 
-    # The generator copies all models that an operation can reach, for each operation anew, and drops the originals.
+    # The generator copies all models that an operation can reach, once for each operation, and drops the originals.
     with (
         patch.object(EnumProperty, "build", build),
         patch.object(Endpoint, "_check_parameters_for_conflicts", rename),
