@@ -33,6 +33,13 @@ from redis import Redis
 
 TESTS = Path(__file__).parent
 KEY = "sk-test-0123456789"
+# The marks of modules whose tests have a worker in their own process.
+WITH_WORKER_HERE = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning"),  # Celery's own calls of redis-py
+    # A worker in this process leaves sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
 # Processes take their time to start on a loaded machine; pytest ends a test that hangs.
 until = partial(harness.until, limit=math.inf)
 

@@ -8,20 +8,14 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
-import pytest
-from brokers import KEY, Broker, worker_here
+from brokers import KEY, WITH_WORKER_HERE, Broker, worker_here
 from celery import Celery
 from duomi import Duomi, Polling, Task, TaskError, TaskTimeoutError
 from duomi.celery import register
 from faults import FaultServer
 from test_wait_faults import ID, WAITS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning"),  # Celery's own calls of redis-py
-    # A worker in this process leaves sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = WITH_WORKER_HERE
 pytest_plugins = ["broker_fixtures"]
 
 OTHERWISE: Final = {

@@ -6,16 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from brokers import Broker, Service, Workers, until, waiting, warnings_of
+from brokers import WITH_WORKER_HERE, Broker, Service, Workers, until, waiting, warnings_of
 from duomi import Task
 from duomi.simulator import Script, Simulator
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning"),  # Celery's own calls of redis-py
-    # A worker in this process leaves sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = WITH_WORKER_HERE
 pytest_plugins = ["broker_fixtures"]
 
 

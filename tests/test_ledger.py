@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from brokers import Broker, Service, Workers, content, until, waiting, worker_here
+from brokers import WITH_WORKER_HERE, Broker, Service, Workers, content, until, waiting, worker_here
 from celery import Celery, chord
 from celery.exceptions import Ignore
 from duomi import Task
@@ -19,12 +19,7 @@ from duomi.simulator import Script, Simulator
 from kombu import Producer
 from kombu.exceptions import OperationalError
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning"),  # Celery's own calls of redis-py
-    # A worker in this process leaves sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = WITH_WORKER_HERE
 pytest_plugins = ["broker_fixtures"]
 
 

@@ -10,18 +10,14 @@ from urllib.parse import quote
 
 import pytest
 import trustme
-from brokers import free_port, until
+from brokers import WITH_WORKER_HERE, free_port, until
 from celery import Celery
 from duomi._celery.sweep import sweep
 from duomi.celery import register
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning"),  # Celery's own calls of redis-py
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = WITH_WORKER_HERE
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "another database": ("redis://127.0.0.1:{port}/7", {}),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from brokers import Broker, Service, Workers, until, waiting
+from brokers import WITH_WORKER_HERE, Broker, Service, Workers, until, waiting
 from celery import states
 from celery.exceptions import TimeLimitExceeded
 from celery.worker import state as worker_state
@@ -16,12 +16,7 @@ from duomi._celery.ledger import MARK
 from duomi._celery.sweep import sweep
 from duomi.simulator import Script, Simulator
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning"),  # Celery's own calls of redis-py
-    # A worker in this process leaves sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = WITH_WORKER_HERE
 pytest_plugins = ["broker_fixtures"]
 
 

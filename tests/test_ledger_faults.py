@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from brokers import Broker, Service, content, warnings_of
+from brokers import WITH_WORKER_HERE, Broker, Service, content, warnings_of
 from celery import Celery
 from duomi import ConfigurationError, Task
 from duomi._celery.ledger import MARK, BrokerAwayError, Ledger, read_mark
@@ -16,12 +16,7 @@ from duomi.simulator import Script, Simulator
 from kombu import Producer
 from werkzeug import Request
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning"),  # Celery's own calls of redis-py
-    # A worker in this process leaves sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = WITH_WORKER_HERE
 pytest_plugins = ["broker_fixtures"]
 
 
