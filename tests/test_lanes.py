@@ -515,9 +515,9 @@ def test_the_private_parts_of_httpx_are_where_they_were() -> None:
         client.get_task("a")
         (lane,) = client._driver.lanes._idle
 
-        assert lane._pool._network_backend is lane.network
+        assert lane._pool._pool._network_backend is lane.network
         assert lane.network.stream is not None
-        assert lane._pool.connections[0]._connection._h11_state.trailing_data == (b"", False)
+        assert lane._pool.connection._connection._h11_state.trailing_data == (b"", False)
         assert lane.is_clean
         lane._pool = object()
         assert not lane.is_clean

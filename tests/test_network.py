@@ -55,7 +55,7 @@ def test_what_is_asked_about_a_connection_is_answered(trusted: Authority, kind: 
 
     def ask(client: Any) -> None:
         (lane,) = client._driver.lanes._idle
-        stream = lane._pool.connections[0]._connection._network_stream
+        stream = lane._pool.connection._connection._network_stream
         found.update({name: stream.get_extra_info(name) for name in INFO})
 
     async def main(url: str) -> None:

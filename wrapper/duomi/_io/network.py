@@ -193,6 +193,8 @@ class AsyncStream:
         """Write all of it."""
         if self._network.is_closed:
             raise httpcore.WriteTimeout  # after a WriteError httpcore would read
+        if not buffer:
+            return  # the empty body: each send visits the event loop
         try:
             await self._stream.send(buffer)
         except _BROKEN as error:
