@@ -1,5 +1,6 @@
 """The client for duomiapi.com's video tasks."""
 
+import importlib
 import typing
 
 from duomi_api.models import TaskAction, TaskState
@@ -19,7 +20,6 @@ from duomi._errors import (
     RateLimitError,
     ServerError,
 )
-from duomi._io.clips import Clip
 from duomi._io.sync import Completed
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import (
@@ -39,6 +39,7 @@ if typing.TYPE_CHECKING:
     from duomi._async_client import AsyncDuomi
     from duomi._io.aio import AsyncCompleted
     from duomi._io.aio_clips import AsyncClip
+    from duomi._io.clips import Clip
 
 __all__ = [
     "APIConnectionError",
@@ -76,18 +77,23 @@ __all__ = [
     "__version__",
 ]
 
+_AT_FIRST_USE = {
+    "AsyncClip": "duomi._io.aio_clips",
+    "AsyncCompleted": "duomi._io.aio",
+    "AsyncDuomi": "duomi._async_client",
+    "Clip": "duomi._io.clips",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Import the async client when it is first asked for: those who block do not need anyio.
+    """Import the async client, or clips, when they are first asked for: those who block do not need anyio.
 
     Raises:
         AttributeError: there is no such name.
     """
-    if name not in {"AsyncClip", "AsyncCompleted", "AsyncDuomi"}:
+    if name not in _AT_FIRST_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from duomi import _async_client  # noqa: PLC0415  (as above)
-
-    return globals().setdefault(name, getattr(_async_client, name))
+    return globals().setdefault(name, getattr(importlib.import_module(_AT_FIRST_USE[name]), name))
 
 
 def __dir__() -> list[str]:

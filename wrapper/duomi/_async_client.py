@@ -11,12 +11,13 @@ from typing import Self
 import duomi_api
 import httpx
 
-from duomi._client import checked_id, make_save, make_scheduler, make_stream, make_watch
+from duomi._client import checked_id, make_scheduler, make_watch
 from duomi._config import IfExists, Settings, check_callback
 from duomi._core.poll import raise_if_failed
 from duomi._errors import ConfigurationError
 from duomi._io.aio import AsyncCompleted, AsyncDriver
 from duomi._io.aio_clips import AsyncClip, download
+from duomi._io.clips import make_save, make_stream
 from duomi._io.generated import make_api
 from duomi._policy import Polling, Retry
 from duomi._task import Task

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from copy import copy
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import EllipsisType, TracebackType
@@ -14,31 +13,24 @@ from typing import NamedTuple, Self
 import duomi_api
 import httpx
 
+import duomi
 from duomi._config import (
     IfExists,
     Settings,
     check_callback,
-    check_directory,
-    check_if_exists,
     check_max_in_flight,
-    check_task,
     check_task_id,
     check_tasks,
     check_timeout,
     with_interval_of_tests,
 )
-from duomi._core.download import DownloadFlow, Urls
 from duomi._core.poll import Poller, WatchFlow, raise_if_failed, watch_flow
 from duomi._core.reply import Problem
 from duomi._core.request import TimeLimit
-from duomi._core.save import Target, save_flow
 from duomi._core.scheduler import Scheduler
-from duomi._core.stream import Stream
 from duomi._core.typical import Typical
 from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
 from duomi._io.base import RUNTIME, BaseDriver
-from duomi._io.clips import Clip, download
-from duomi._io.files import Folder
 from duomi._io.generated import make_api
 from duomi._io.sync import Completed, Driver
 from duomi._policy import Polling, Retry
@@ -88,28 +80,6 @@ def make_scheduler(
             len(pollers), pollers[0].max_rate, pollers[0].max_rate * pollers[0].timeout, pollers[0].timeout,
         )  # fmt: skip
     return Scheduler(pollers, driver.requests, max_in_flight)
-
-
-def _urls(driver: BaseDriver, task: Task) -> Urls:
-    """Return the URLs of a task's clips, once it is known that a clip can be had."""
-    driver.ensure_open()
-    return Urls(check_task(task), partial(driver.requests.get_task, task.task_id))
-
-
-def make_save(
-    driver: BaseDriver, task: Task, directory: str | PathLike[str], if_exists: IfExists,
-    on_progress: Callable[[int, int | None], object] | None,
-) -> DownloadFlow[list[Path]]:  # fmt: skip
-    """Return the flow of a download, its arguments checked."""
-    urls = _urls(driver, task)
-    check_callback("on_progress", on_progress)
-    target = Target(Folder(check_directory(directory)), check_if_exists(if_exists), on_progress)
-    return save_flow(task, target, urls, RUNTIME, driver.settings.retry)
-
-
-def make_stream(driver: BaseDriver, task: Task, index: int) -> Stream:
-    """Return one clip as a stream, its arguments checked."""
-    return Stream(task, index, _urls(driver, task), RUNTIME, driver.settings.retry)
 
 
 class Duomi:
@@ -260,9 +230,11 @@ class Duomi:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive complete. What was saved before is in `saved`.
         """
-        return download(self._driver, make_save(self._driver, task, directory, if_exists, on_progress))
+        from duomi._io import clips  # noqa: PLC0415  (a call that fetches none need not load it)
 
-    def stream(self, task: Task, *, index: int = 0) -> Clip:
+        return clips.download(self._driver, clips.make_save(self._driver, task, directory, if_exists, on_progress))
+
+    def stream(self, task: Task, *, index: int = 0) -> "duomi.Clip":
         """Return the bytes of one clip, for an object store for example; `index` counts the task's clips from 0.
 
         The result is a context manager, and asks for the clip when its block is entered. A connection that breaks off is
@@ -272,7 +244,9 @@ class Duomi:
             ConfigurationError: there is no such clip.
             DownloadError: the task is not finished, failed or has no video; or, as you read, the clip did not arrive complete.
         """
-        return Clip(self._driver, make_stream(self._driver, task, index))
+        from duomi._io import clips  # noqa: PLC0415  (as above)
+
+        return clips.Clip(self._driver, clips.make_stream(self._driver, task, index))
 
     def with_options(
         self,

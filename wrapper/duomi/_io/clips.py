@@ -1,20 +1,48 @@
 """Clips on their way: to a file, or as a stream of bytes to the caller."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from duomi._core.download import Disk, DownloadFlow, Effect, HandOut, Head, Open, Pull
+from duomi._config import IfExists, check_callback, check_directory, check_if_exists, check_task
+from duomi._core.download import Disk, DownloadFlow, Effect, HandOut, Head, Open, Pull, Urls
+from duomi._core.save import Target, save_flow
 from duomi._core.stream import Stream
 from duomi._errors import ConfigurationError
-from duomi._io.base import TRANSPORT_ERRORS, content_of, each_step
-from duomi._io.files import run_on_disk
+from duomi._io.base import RUNTIME, TRANSPORT_ERRORS, BaseDriver, content_of, each_step
+from duomi._io.files import Folder, run_on_disk
 from duomi._io.lanes import Lane
 from duomi._io.sync import Driver
+from duomi._task import Task
 
 T = TypeVar("T")
+
+
+def _urls(driver: BaseDriver, task: Task) -> Urls:
+    """Return the URLs of a task's clips, once it is known that a clip can be had."""
+    driver.ensure_open()
+    return Urls(check_task(task), partial(driver.requests.get_task, task.task_id))
+
+
+def make_save(
+    driver: BaseDriver, task: Task, directory: str | PathLike[str], if_exists: IfExists,
+    on_progress: Callable[[int, int | None], object] | None,
+) -> DownloadFlow[list[Path]]:  # fmt: skip
+    """Return the flow of a download, its arguments checked."""
+    urls = _urls(driver, task)
+    check_callback("on_progress", on_progress)
+    target = Target(Folder(check_directory(directory)), check_if_exists(if_exists), on_progress)
+    return save_flow(task, target, urls, RUNTIME, driver.settings.retry)
+
+
+def make_stream(driver: BaseDriver, task: Task, index: int) -> Stream:
+    """Return one clip as a stream, its arguments checked."""
+    return Stream(task, index, _urls(driver, task), RUNTIME, driver.settings.retry)
 
 
 class Incoming:
