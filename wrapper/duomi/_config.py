@@ -1,7 +1,5 @@
 """What a client is made of: its key, its base URL and its settings, checked before anything is sent."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math
@@ -12,7 +10,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 from ipaddress import IPv4Network, ip_address
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 from urllib.parse import quote
 
 import attrs
@@ -42,7 +40,6 @@ LONGEST_ID: Final = 512
 LONGEST_KEY: Final = 4_096
 _QUOTES: Final = "\"'`"
 _LOOPBACK = IPv4Network("127.0.0.0/8")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class APIKeyAuth(httpx.Auth):
@@ -170,7 +167,7 @@ class Settings(NamedTuple):
     def of(
         cls, api_key: str | None, base_url: str | None, timeout: float, retry: Retry, polling: Polling,
         max_rate: float | None, *, strict: bool, allow_insecure: bool,
-    ) -> Settings:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """Check the arguments of a client.
 
         Raises:
@@ -188,7 +185,7 @@ class Settings(NamedTuple):
             _check_max_rate(max_rate),
         )
 
-    def with_options(self, timeout: Any, retry: Any, polling: Any, strict: Any) -> Settings:
+    def with_options(self, timeout: Any, retry: Any, polling: Any, strict: Any) -> Self:
         """Return settings with other values; `...` keeps the value.
 
         Raises:
@@ -316,7 +313,7 @@ def check_task_id(task: object) -> str:
         raise ConfigurationError(f"the task id {task_id!r} has blanks around it")
     if len(task_id) > LONGEST_ID:
         raise ConfigurationError(f"the task id {task_id[:40]!r}... is longer than {LONGEST_ID} characters")
-    if _CONTROL.search(task_id):
+    if re.search(r"[\x00-\x1f\x7f-\x9f]", task_id):
         raise ConfigurationError(f"the task id {task_id!r} has control characters")
     try:
         quote(task_id, safe="")

@@ -32,7 +32,6 @@ _SYNONYMS = {
 }
 DOCUMENTED_STATES = frozenset(state.value for state in TaskState)
 
-_PERCENT = re.compile(r"(\d{1,9})(?:\.0*)?%?", re.ASCII)
 _MILLISECONDS_FROM = 1e11
 # What a server sends without end is kept, logged and shown only in part.
 STATE_KEPT = 40
@@ -121,7 +120,7 @@ def read_state(text: str) -> TaskState:
 
 def read_progress(value: object) -> int | None:
     if isinstance(value, str):
-        digits = _PERCENT.fullmatch("".join(value.split()))
+        digits = re.fullmatch(r"(\d{1,9})(?:\.0*)?%?", "".join(value.split()), re.ASCII)
         value = int(digits[1]) if digits else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100 or value != int(value):
         return None

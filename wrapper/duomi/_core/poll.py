@@ -4,11 +4,9 @@ Flows yield effects (send, sleep, emit) and are sent their results, so one flow 
 a test that feeds it by hand. Celery calls `Poller.step` directly, one poll per message.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from duomi._core.names import quoted
 from duomi._core.reply import Problem
@@ -68,13 +66,13 @@ class PollState(NamedTuple):
         return self._asdict() | {"history": [[each.at, each.state, each.progress] for each in self.history]}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PollState:
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote, in this version or in another one with more or fewer fields."""
         known: dict[str, Any] = {name: values[name] for name in cls._fields if name in values}
         known["history"] = tuple(Observation(*each[:3]) for each in values.get("history", ()))
         return cls(**known)
 
-    def with_task(self, at: float, task: Task) -> PollState:
+    def with_task(self, at: float, task: Task) -> Self:
         """Return the state after a poll that succeeded."""
         age = _age(task, at) if self.age is None else self.age
         observed = Observation(at + age, task.state.value[:STATE_KEPT], task.progress)

@@ -1,14 +1,12 @@
 """What a reply means: a task, or a problem that may pass, or one that does not."""
 
-from __future__ import annotations
-
 import logging
 import math
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import httpx
 from duomi_api.contract import SCHEMAS
@@ -114,18 +112,18 @@ class Problem(NamedTuple):
         """Whether the API does not know the task, or does not know it yet."""
         return self.status in NOT_FOUND_STATUSES
 
-    def asks_too_much(self, max_retry_after: float) -> Problem:
+    def asks_too_much(self, max_retry_after: float) -> Self:
         """Return the same, which says that it asks for too long a pause."""
         text = f"asked to wait {self.retry_after:g} s, more than max_retry_after ({max_retry_after:g} s)"
         first, _, rest = str(self.error).partition("; ")
         return self.saying(f"{first}; {text}; {rest}")
 
-    def after(self, attempts: int) -> Problem:
+    def after(self, attempts: int) -> Self:
         """Return the same, which says how often it was tried."""
         first, mark, rest = str(self.error).partition("; ")
         return self.saying(f"{first}, after {attempts} attempts{mark}{rest}")
 
-    def saying(self, text: str) -> Problem:
+    def saying(self, text: str) -> Self:
         """Return the same with another message."""
         return self._replace(error=type(self.error)(text, *self.error.args[1:]))
 

@@ -1,7 +1,5 @@
 """One call: when its request is sent, and whether it is sent again."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Generator
@@ -53,7 +51,7 @@ class TimeLimit(NamedTuple):
     turn_by: float = math.inf
     deadline: float = math.inf
 
-    def after_queueing(self, seconds: float) -> TimeLimit:
+    def after_queueing(self, seconds: float) -> "TimeLimit":
         """Return the limit of a call that had to queue for so long."""
         return self._replace(
             begins_by=min(self.begins_by + seconds, self.turn_by), ends_at=min(self.ends_at + seconds, self.deadline)
@@ -225,7 +223,7 @@ class Requests:
         self._host = self._base.netloc.decode("ascii")
         self._other_ids: dict[str, str] = {}
 
-    def with_settings(self, settings: Settings) -> Requests:
+    def with_settings(self, settings: Settings) -> "Requests":
         """Return the same with other settings, under the same rate and with the same experience."""
         return Requests(settings, self.headers, self.runtime, self.rate, self.typical)
 
