@@ -20,7 +20,6 @@ from duomi._errors import (
     RateLimitError,
     ServerError,
 )
-from duomi._io.sync import Completed
 from duomi._policy import Observation, Polling, Retry
 from duomi._task import (
     Character,
@@ -37,9 +36,10 @@ from duomi._version import __version__
 
 if typing.TYPE_CHECKING:
     from duomi._async_client import AsyncDuomi
-    from duomi._io.aio import AsyncCompleted
     from duomi._io.aio_clips import AsyncClip
+    from duomi._io.aio_completed import AsyncCompleted
     from duomi._io.clips import Clip
+    from duomi._io.completed import Completed
 
 __all__ = [
     "APIConnectionError",
@@ -79,14 +79,15 @@ __all__ = [
 
 _AT_FIRST_USE = {
     "AsyncClip": "duomi._io.aio_clips",
-    "AsyncCompleted": "duomi._io.aio",
+    "AsyncCompleted": "duomi._io.aio_completed",
     "AsyncDuomi": "duomi._async_client",
     "Clip": "duomi._io.clips",
+    "Completed": "duomi._io.completed",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import the async client, or clips, when they are first asked for: those who block do not need anyio.
+    """Import what only some need when it is first asked for: those who block do not need anyio.
 
     Raises:
         AttributeError: there is no such name.

@@ -11,12 +11,13 @@ from typing import Self
 import duomi_api
 import httpx
 
-from duomi._client import checked_id, make_scheduler, make_watch
+from duomi._client import checked_id, make_pollers, make_watch
 from duomi._config import IfExists, Settings, check_callback
 from duomi._core.poll import raise_if_failed
 from duomi._errors import ConfigurationError
-from duomi._io.aio import AsyncCompleted, AsyncDriver
+from duomi._io.aio import AsyncDriver
 from duomi._io.aio_clips import AsyncClip, download
+from duomi._io.aio_completed import AsyncCompleted
 from duomi._io.clips import make_save, make_stream
 from duomi._io.generated import make_api
 from duomi._policy import Polling, Retry
@@ -151,8 +152,8 @@ class AsyncDuomi:
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
         check_callback("on_update", on_update, may_be_async=True)
-        scheduler = make_scheduler(self._driver, tasks, timeout, polling, max_in_flight)
-        return AsyncCompleted(self._driver, scheduler, on_update)
+        pollers = make_pollers(self._driver, tasks, timeout, polling, max_in_flight)
+        return AsyncCompleted(self._driver, pollers, max_in_flight, on_update)
 
     async def download(
         self,

@@ -27,12 +27,11 @@ from duomi._config import (
 from duomi._core.poll import Poller, WatchFlow, raise_if_failed, watch_flow
 from duomi._core.reply import Problem
 from duomi._core.request import TimeLimit
-from duomi._core.scheduler import Scheduler
 from duomi._core.typical import Typical
 from duomi._errors import APIConnectionError, ConfigurationError, DuomiError
 from duomi._io.base import RUNTIME, BaseDriver
 from duomi._io.generated import make_api
-from duomi._io.sync import Completed, Driver
+from duomi._io.sync import Driver
 from duomi._policy import Polling, Retry
 from duomi._task import Task
 
@@ -67,10 +66,10 @@ def make_watch(driver: BaseDriver, task: str | Task, timeout: Timeout, polling: 
     return watch_flow(poller, driver.requests)
 
 
-def make_scheduler(
+def make_pollers(
     driver: BaseDriver, tasks: Iterable[str | Task], timeout: Timeout, polling: Polling | None, max_in_flight: int
-) -> Scheduler:
-    """Return the scheduler of many waits, their arguments checked."""
+) -> list[Poller]:
+    """Return what decides about each of many waits, their arguments checked."""
     driver.ensure_open()
     check_max_in_flight(max_in_flight)
     pollers = _pollers(driver, check_tasks(tasks), timeout, polling)
@@ -79,7 +78,7 @@ def make_scheduler(
             "%d tasks cannot all be polled: max_rate %g/s allows %d polls in %g s",
             len(pollers), pollers[0].max_rate, pollers[0].max_rate * pollers[0].timeout, pollers[0].timeout,
         )  # fmt: skip
-    return Scheduler(pollers, driver.requests, max_in_flight)
+    return pollers
 
 
 class Duomi:
@@ -196,7 +195,7 @@ class Duomi:
         polling: Polling | None = None,
         max_in_flight: int = 64,
         on_update: Callable[[Task], object] | None = None,
-    ) -> Completed:
+    ) -> "duomi.Completed":
         """Wait for many tasks at once, and yield each as it finishes.
 
         The result is an iterator and a context manager: each id comes out once. `timeout` is in
@@ -209,8 +208,10 @@ class Duomi:
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
         check_callback("on_update", on_update)
-        scheduler = make_scheduler(self._driver, tasks, timeout, polling, max_in_flight)
-        return Completed(self._driver, scheduler, on_update)
+        from duomi._io.completed import Completed  # noqa: PLC0415  (who asks for one task need not load it)
+
+        pollers = make_pollers(self._driver, tasks, timeout, polling, max_in_flight)
+        return Completed(self._driver, pollers, max_in_flight, on_update)
 
     def download(
         self,

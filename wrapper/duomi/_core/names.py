@@ -8,8 +8,8 @@ import re
 
 NAME_BYTES = 180
 
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\.|$)", re.IGNORECASE)
-_LIKE_A_NUMBER = re.compile(r"-([2-9]|[1-9]\d{1,5})$")
+_RESERVED = r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\.|$)"
+_LIKE_A_NUMBER = r"-([2-9]|[1-9]\d{1,5})$"
 # A tilde stands before the hash, and nowhere else.
 _UNSAFE = frozenset('<>:"/\\|?*~')
 
@@ -21,9 +21,9 @@ def file_name(task_id: str, number: int = 1) -> str:
     clip (`a-2`), or that of an id in other letters on a file system that ignores case.
     """
     safe = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in task_id).strip(" .")
-    safe = f"_{safe}" if _RESERVED.match(safe) else safe
+    safe = f"_{safe}" if re.match(_RESERVED, safe, re.IGNORECASE) else safe
     safe = safe.encode()[:NAME_BYTES].decode(errors="ignore") or "task"
-    if safe != task_id or not safe.isascii() or safe != safe.lower() or _LIKE_A_NUMBER.search(safe):
+    if safe != task_id or not safe.isascii() or safe != safe.lower() or re.search(_LIKE_A_NUMBER, safe):
         safe += "~" + hashlib.sha256(task_id.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{safe}.mp4" if number == 1 else f"{safe}-{number}.mp4"
 
