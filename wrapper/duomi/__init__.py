@@ -24,7 +24,6 @@ from duomi._policy import Observation, Polling, Retry
 from duomi._task import (
     Character,
     EmptyResultError,
-    Outcome,
     Task,
     TaskError,
     TaskFailedError,
@@ -36,6 +35,7 @@ from duomi._version import __version__
 
 if typing.TYPE_CHECKING:
     from duomi._async_client import AsyncDuomi
+    from duomi._core.scheduler import Outcome
     from duomi._io.aio_clips import AsyncClip
     from duomi._io.aio_completed import AsyncCompleted
     from duomi._io.clips import Clip
@@ -83,6 +83,7 @@ _AT_FIRST_USE = {
     "AsyncDuomi": "duomi._async_client",
     "Clip": "duomi._io.clips",
     "Completed": "duomi._io.completed",
+    "Outcome": "duomi._core.scheduler",
 }
 
 

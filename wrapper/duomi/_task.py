@@ -302,40 +302,6 @@ class EmptyResultError(TaskError):
         return Task.from_payload(self._payload or {"state": "succeeded"}, task_id=self.task_id)
 
 
-@attrs.frozen(str=False)
-class Outcome:
-    """How one of many tasks ended."""
-
-    __module__ = "duomi"
-
-    task_id: str
-    """The id that was asked for."""
-    task: Task | None
-    """The last task seen; `None` if no poll succeeded."""
-    error: DuomiError | None
-    """What `wait` would have raised; `None` if the task succeeded."""
-
-    def result(self) -> Task:
-        """Return the task, or raise the error, as a future does.
-
-        Raises:
-            DuomiError: what `wait` would have raised.
-        """
-        if self.error is not None:
-            raise self.error
-        if self.task is None:
-            raise ValueError("an outcome has a task or an error")
-        return self.task
-
-    def __str__(self) -> str:
-        """One line: the task, or why it did not end well."""
-        return (
-            str(self.task)
-            if self.error is None
-            else one_line(f"{self.task_id}: {type(self.error).__name__}: {self.error}")
-        )
-
-
 def not_a_task(payload: object) -> DuomiError:
     """Return the error that a payload without a task is."""
     code = refusal_code(payload)

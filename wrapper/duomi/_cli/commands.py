@@ -22,10 +22,11 @@ from duomi._cli.streams import TERMINATED, read_stdin, silence
 from duomi._client import Duomi
 from duomi._config import IfExists, check_directory, check_task_id
 from duomi._core.names import file_name
+from duomi._core.scheduler import Outcome
 from duomi._errors import ConfigurationError, DuomiError
 from duomi._io.files import Folder
 from duomi._policy import Polling
-from duomi._task import Outcome, Task, TaskFailedError
+from duomi._task import Task, TaskFailedError
 from duomi._version import __version__
 
 CommandT = TypeVar("CommandT", bound=Callable[..., None])

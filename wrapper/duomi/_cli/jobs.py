@@ -16,8 +16,9 @@ from duomi._cli.screen import Screen, TaskResult, exit_code, print_stderr
 from duomi._cli.streams import TERMINATED
 from duomi._config import IfExists
 from duomi._core.names import quoted
+from duomi._core.scheduler import Outcome
 from duomi._errors import DuomiError
-from duomi._task import Outcome, TaskStalledError, TaskTimeoutError
+from duomi._task import TaskStalledError, TaskTimeoutError
 
 IN_FLIGHT: Final = 64
 AT_ONCE: Final = 4

@@ -18,6 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from duomi._cli.streams import Stderr, is_gone_terminal, silence
+from duomi._core.scheduler import Outcome
 from duomi._errors import (
     APIConnectionError,
     APIResponseError,
@@ -26,7 +27,7 @@ from duomi._errors import (
     DownloadError,
     DuomiError,
 )
-from duomi._task import EmptyResultError, Outcome, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
+from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
 _STDERR = Console(file=Stderr())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 _STYLES = {"succeeded": "green", "error": "red"}

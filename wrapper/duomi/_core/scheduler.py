@@ -12,11 +12,14 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import attrs
+
 from duomi._core.poll import SUSPENDED, Failure, Poll, PollAgain, Poller, PollState, is_changed, raise_if_failed
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, RequestFlow, Requests, Send, Sleep
 from duomi._errors import AuthenticationError, DuomiError
-from duomi._task import Outcome, Task
+from duomi._payload import one_line
+from duomi._task import Task
 
 # So many polls begin at once, and one more for each that has ended; others so many seconds apart. So the first refusals
 # come before all have begun.
@@ -24,6 +27,40 @@ AT_ONCE: Final = 16
 APART: Final = 0.002
 
 log = logging.getLogger("duomi")
+
+
+@attrs.frozen(str=False)
+class Outcome:
+    """How one of many tasks ended."""
+
+    __module__ = "duomi"
+
+    task_id: str
+    """The id that was asked for."""
+    task: Task | None
+    """The last task seen; `None` if no poll succeeded."""
+    error: DuomiError | None
+    """What `wait` would have raised; `None` if the task succeeded."""
+
+    def result(self) -> Task:
+        """Return the task, or raise the error, as a future does.
+
+        Raises:
+            DuomiError: what `wait` would have raised.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.task is None:
+            raise ValueError("an outcome has a task or an error")
+        return self.task
+
+    def __str__(self) -> str:
+        """One line: the task, or why it did not end well."""
+        return (
+            str(self.task)
+            if self.error is None
+            else one_line(f"{self.task_id}: {type(self.error).__name__}: {self.error}")
+        )
 
 
 class Job:

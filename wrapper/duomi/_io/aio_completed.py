@@ -11,9 +11,9 @@ import anyio
 
 from duomi._core.poll import Poller
 from duomi._core.request import Send
-from duomi._core.scheduler import Job, Scheduler
+from duomi._core.scheduler import Job, Outcome, Scheduler
 from duomi._io.aio import AsyncDriver
-from duomi._task import Outcome, Task
+from duomi._task import Task
 
 
 class AsyncCompleted(AsyncIterator[Outcome]):

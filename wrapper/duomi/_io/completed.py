@@ -10,10 +10,10 @@ from typing import Final, Self
 
 from duomi._core.poll import Poller
 from duomi._core.request import Send
-from duomi._core.scheduler import Job, Scheduler
+from duomi._core.scheduler import Job, Outcome, Scheduler
 from duomi._errors import ConfigurationError
 from duomi._io.sync import Driver
-from duomi._task import Outcome, Task
+from duomi._task import Task
 
 THREADS: Final = 16
 # Seconds after which a waiting thread checks whether its iterator was garbage-collected.
