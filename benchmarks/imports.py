@@ -29,7 +29,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYT
 def main() -> None:
     """Print the table."""
     times: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
-    for turn in range(21):
+    for turn in range(41):
         for statement in STATEMENTS:
             began = time.perf_counter()
             subprocess.run([sys.executable, "-c", statement], env=ENVIRONMENT, check=True)
