@@ -133,13 +133,12 @@ class Rate:
 
     def _ahead_of(self, place: int | None, now: float) -> int:
         """Return how many calls come before a place."""
-        first = 0
-        while self._queue:
-            first = next(iter(self._queue))
-            if self._queue[first] + LATE >= now:
+        # A garbage collection between two lines may take a call out, too.
+        while first := next(iter(self._queue), 0):
+            if self._queue.get(first, -math.inf) + LATE >= now:
                 break
             # It should have asked again: it was cancelled, or is not driven any more.
-            del self._queue[first]
+            self._queue.pop(first, None)
         if not self._queue or place is None:
             return len(self._queue)
         return max(0, min(place - first, len(self._queue) - 1))
