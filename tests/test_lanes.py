@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import httpcore
 import httpx
 import pytest
 import trio
@@ -597,10 +599,14 @@ def test_the_callers_own_client_may_have_hooks_and_mocks(kind: str, hook: str, s
             ask()
 
 
-@pytest.mark.parametrize("mock", ["respx", "pytest_httpx"])
-def test_what_mocks_httpx_mocks_this(mock: str, request: pytest.FixtureRequest) -> None:
-    """Libraries that patch httpx's transports see our requests, sync and async."""
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"])
+@pytest.mark.parametrize("mock", ["respx", "pytest_httpx", "pool"])
+def test_what_mocks_httpx_mocks_this(
+    mock: str, proxy: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries that patch httpx's transports, or httpcore's pools, see our requests, sync and async."""
     url, body = "https://duomiapi.com/v1/videos/tasks/a", done("a")
+    monkeypatch.setenv("https_proxy", proxy)
     if mock == "respx":
         import respx
 
@@ -608,6 +614,22 @@ def test_what_mocks_httpx_mocks_this(mock: str, request: pytest.FixtureRequest) 
             respx.get(url).mock(return_value=httpx.Response(200, json=body))
             ask_both()
             assert [call.request.headers["authorization"] for call in respx.calls] == [KEY, KEY]
+    elif mock == "pool":
+        # As vcrpy does it.
+        content = json.dumps(body).encode()
+        seen: list[Any] = []
+
+        def answer(_: object, asked: httpcore.Request) -> httpcore.Response:
+            seen.append(asked)
+            return httpcore.Response(200, content=content)
+
+        async def answer_async(pool: object, asked: httpcore.Request) -> httpcore.Response:
+            return answer(pool, asked)
+
+        monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", answer)
+        monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", answer_async)
+        ask_both()
+        assert [bytes(asked.url) for asked in seen] == [url.encode()] * 2
     else:
         httpx_mock = request.getfixturevalue("httpx_mock")
         httpx_mock.add_response(url=url, json=body, is_reusable=True)

@@ -63,58 +63,28 @@ class _HoldsConnection:
             return False
 
 
-class _OneConnection:
-    """Stands in for httpcore's pool, whose care for many connections takes a tenth of the time of a request."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self.connection: Any = None
-
-    def handle_request(self, request: Any) -> Any:
-        """Send a request on the connection; on a new one if the server has closed it."""
-        if self._has_ended():
-            self.connection.close()
-            self.connection = None
-        return self._connection_to(request.url.origin).handle_request(request)
-
-    async def handle_async_request(self, request: Any) -> Any:
-        """Send a request on the connection; on a new one if the server has closed it."""
-        if self._has_ended():
-            await self.connection.aclose()
-            self.connection = None
-        return await self._connection_to(request.url.origin).handle_async_request(request)
-
-    def _has_ended(self) -> bool:
-        return self.connection is not None and (not self.connection.is_available() or self.connection.has_expired())
-
-    def _connection_to(self, origin: Any) -> Any:
-        if self.connection is None:
-            self.connection = self._pool.create_connection(origin)
-        return self.connection
-
-
 class Lane(_HoldsConnection, httpx.HTTPTransport):
     """One connection, with blocking sockets."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        from duomi._io.network import Network  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
+        from duomi._io.network import Network, OneConnection  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
         self._name(proxy)
         self.network = self._pool._network_backend = Network()
-        self._pool = _OneConnection(self._pool)
+        self._pool = OneConnection(self._pool)
 
 
 class AsyncLane(_HoldsConnection, httpx.AsyncHTTPTransport):
     """One connection, for asyncio and trio."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        from duomi._io.network import AsyncNetwork  # noqa: PLC0415  (as above)
+        from duomi._io.network import AsyncNetwork, OneConnection  # noqa: PLC0415  (as above)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
         self._name(proxy)
         self.network = self._pool._network_backend = AsyncNetwork()
-        self._pool = _OneConnection(self._pool)
+        self._pool = OneConnection(self._pool)
 
 
 LaneT = TypeVar("LaneT", bound="Lane | AsyncLane")
