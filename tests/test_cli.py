@@ -504,9 +504,11 @@ def test_the_module_short_help_and_a_byte_order_mark_work(tmp_path: Path, base_u
 @pytest.mark.slow
 def test_an_invalid_proxy_is_exit_2(tmp_path: Path) -> None:
     """A proxy that cannot be used is exit 2 without a traceback, for one task and for many."""
+    (tmp_path / "socksio.py").write_text("raise ImportError")
     for command in ("get", "wait", "download"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+            patch.setenv("PYTHONPATH", str(tmp_path))
             done = duomi(tmp_path, "https://duomi.example", command, "video")
         assert done.returncode == 2
         assert "the proxy 127.0.0.1 cannot be used" in done.stdout + done.stderr

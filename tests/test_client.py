@@ -459,6 +459,7 @@ def test_a_socks_proxy_without_its_package_is_a_configuration_error(
 ) -> None:
     """A SOCKS proxy without its package raises an error that names the extra to install, for tasks and for clips."""
     monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "socksio", None)
     call.base_url = "https://duomi.example"
     done = {"id": ID, "state": "succeeded", "data": {"videos": [{"url": "https://clips.example/1.mp4"}]}}
 

@@ -471,3 +471,67 @@ def test_an_invalid_polling_is_rejected() -> None:
     """Settings of the wrong kind are told before anything is sent."""
     with Duomi(KEY) as client, pytest.raises(ConfigurationError, match="polling"):
         client.wait("a", polling=5)  # type: ignore[arg-type]
+
+
+HELLO, CONNECTED = b"\x05\x00", b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"
+SOCKS: dict[str, list[bytes | None]] = {
+    "closes at once": [b""],
+    "speaks HTTP": [b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    "wants a password": [b"\x05\x02"],
+    "knows no method": [b"\x05\xff"],
+    "stops in its greeting": [b"\x05", b""],
+    "closes after its greeting": [HELLO, b""],
+    "refuses to connect": [HELLO, b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00"],
+    "stops in its reply": [HELLO, CONNECTED[:3], b""],
+    "hangs in its greeting": [None],
+    "hangs in its reply": [HELLO, None],
+}
+
+
+def serve_socks(replies: list[bytes | None], *, connected_to: int = 0) -> tuple[socket.socket, threading.Thread]:
+    """Answer each message of a client with the next of some bytes, with None never, and after them lead to a port."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with server, server.accept()[0] as client:
+            for reply in replies:
+                if not client.recv(1_000) or not reply:
+                    client.recv(0 if reply == b"" else 1_000)
+                    return
+                client.sendall(reply)
+            if connected_to:
+                with socket.create_connection(("127.0.0.1", connected_to)) as target:
+                    target.sendall(client.recv(10_000))
+                    client.sendall(target.recv(10_000))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return server, thread
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+@pytest.mark.parametrize("name", SOCKS)
+def test_a_socks_proxy_that_misbehaves_is_named(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a SOCKS proxy does, the error is a connection error that names it, and in time."""
+    server, thread = serve_socks(SOCKS[name])
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("ALL_PROXY", f"socks5://me:s3cret@{address}" if "password" in name else f"socks5://{address}")
+    began = time.monotonic()
+    with pytest.raises(APIConnectionError, match=f"the proxy {address}") as caught:
+        Caller(kind, "https://duomi.example")("get_task", "a", options={"timeout": 0.5, "retry": Retry(attempts=1)})
+    thread.join()
+
+    assert caught.value.is_transient
+    assert time.monotonic() - began < 10.0
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_a_socks_proxy_leads_to_the_api(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task is asked for by way of a SOCKS proxy."""
+    with FaultServer([echo]) as api:
+        server, thread = serve_socks([HELLO, CONNECTED], connected_to=api.port)
+        monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{server.getsockname()[1]}")
+        call = Caller(kind, "http://duomi.example")
+        assert call("get_task", "a", options={"allow_insecure": True}).id == "a"
+        thread.join()

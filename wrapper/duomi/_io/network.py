@@ -43,7 +43,10 @@ class OneConnection:
         if self._has_ended():
             self.connection.close()
             self.connection = None
-        return self._connection_to(request.url.origin).handle_request(request)  # type: ignore[no-any-return]
+        try:
+            return self._connection_to(request.url.origin).handle_request(request)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise _as_httpcore(error) from error.__cause__
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request on the connection; on a new one if the server has closed it."""
@@ -52,7 +55,10 @@ class OneConnection:
         if self._has_ended():
             await self.connection.aclose()
             self.connection = None
-        return await self._connection_to(request.url.origin).handle_async_request(request)  # type: ignore[no-any-return]
+        try:
+            return await self._connection_to(request.url.origin).handle_async_request(request)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise _as_httpcore(error) from error.__cause__
 
     def _has_ended(self) -> bool:
         return self.connection is not None and (not self.connection.is_available() or self.connection.has_expired())
@@ -67,6 +73,11 @@ def _is_replaced(method: Any) -> bool:
     """Tell whether a method of httpcore's pool is not its own any more."""
     code = getattr(method, "__code__", None)
     return code is None or not code.co_filename.endswith("connection_pool.py")
+
+
+def _as_httpcore(error: Exception) -> Exception:
+    """Return an error as one of httpcore's: it lets through those of the package that speaks to SOCKS proxies."""
+    return httpcore.ProxyError(str(error)) if type(error).__module__.startswith("socksio") else error
 
 
 class Network:
