@@ -32,7 +32,7 @@ from duomi import (
 )
 from duomi._core.rate import Rate
 from duomi._io import base, lanes
-from duomi._io.network import AsyncNetwork, Network, _is_readable
+from duomi._io.network import CONNECT, AsyncNetwork, Network, _is_readable
 from faults import Authority, Exchange, FaultServer, answer, drip, head
 from harness import KEY, TABLE_KINDS, Caller, payload, until
 
@@ -535,3 +535,28 @@ def test_a_socks_proxy_leads_to_the_api(kind: str, monkeypatch: pytest.MonkeyPat
         call = Caller(kind, "http://duomi.example")
         assert call("get_task", "a", options={"allow_insecure": True}).id == "a"
         thread.join()
+
+
+def test_a_client_that_is_closed_does_not_wait_for_a_handshake() -> None:
+    """A thread whose TLS handshake hangs hears at once that the client was closed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = Duomi(KEY, base_url=f"https://127.0.0.1:{server.getsockname()[1]}", timeout=60.0)
+
+        def close() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(10)  # the handshake has begun
+                began.append(time.monotonic())
+                client.close()
+                closed.wait(30.0)
+
+        began: list[float] = []
+        closed = threading.Event()
+        thread = threading.Thread(target=close)
+        thread.start()
+        with pytest.raises(ConfigurationError, match="closed during a call"):
+            client.get_task("a")
+        ended = time.monotonic()
+        closed.set()
+        thread.join()
+
+    assert ended - began[0] < CONNECT / 2

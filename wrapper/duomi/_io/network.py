@@ -89,6 +89,7 @@ class Network:
         self._connect_by = math.inf
         self.is_closed: bool = False
         self.stream: httpcore.NetworkStream | None = None
+        self.in_handshake: socket.socket | None = None
 
     def begin(self, limit: float) -> None:
         """Start an attempt, or one read of a clip, that may take so many seconds."""
@@ -144,9 +145,10 @@ class Network:
     def interrupt(self) -> None:
         """End what is being read or written, from any thread, and send nothing more once it has connected."""
         self.is_closed = True
-        if self.stream is not None:
+        sockets = [self.in_handshake, self.stream and self.stream.get_extra_info("socket")]
+        for each in filter(None, sockets):
             with contextlib.suppress(OSError):
-                self.stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+                each.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; this waits for no lock, whatever was interrupted."""
@@ -179,7 +181,12 @@ class Stream:
     ) -> Stream:
         """Continue with TLS."""
         left = self._network.left_to_connect()
-        return Stream(self._network, self._stream.start_tls(ssl_context, server_hostname, left))
+        # The handshake takes the socket itself away, and whoever interrupts it needs another for the same connection.
+        raw = self._stream.get_extra_info("socket")
+        with socket.fromfd(raw.fileno(), raw.family, raw.type) as self._network.in_handshake:
+            stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        self._network.in_handshake = None
+        return Stream(self._network, stream)
 
     def close(self) -> None:
         """Close the connection."""
