@@ -62,15 +62,20 @@ def test_the_wheel_works_in_a_new_environment(tmp_path: Path) -> None:
 
 
 FROZEN = """
-from duomi import Duomi
+import asyncio
+from duomi import AsyncDuomi, Duomi
 from duomi.simulator import EXAMPLE_ID, Script, Simulator
 with Simulator({EXAMPLE_ID: Script(pending=0, running=())}).serve() as url, Duomi("any-key-at-all", base_url=url) as client:
-    print(client.download(client.wait(EXAMPLE_ID), "clips")[0].stat().st_size)
+    async def main():
+        async with AsyncDuomi("any-key-at-all", base_url=url) as both, both.as_completed([EXAMPLE_ID]) as outcomes:
+            return [outcome.result() async for outcome in outcomes]
+    (task,) = asyncio.run(main())
+    print(client.download(task, "clips")[0].stat().st_size)
 """
 
 
-def test_a_frozen_program_has_the_clip(tmp_path: Path) -> None:
-    """PyInstaller finds the clip of the simulator by the package's own hook."""
+def test_a_frozen_program_has_all_it_needs(tmp_path: Path) -> None:
+    """PyInstaller finds the clip of the simulator, and what is loaded at first use, by the package's own hook."""
     (tmp_path / "program.py").write_text(FROZEN)
     build = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "ERROR", "program.py"]
     subprocess.run(
