@@ -67,7 +67,8 @@ class Lane(_HoldsConnection, httpx.HTTPTransport):
     """One connection, with blocking sockets."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        from duomi._io.network import Network, OneConnection  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
+        from duomi._io.connection import OneConnection  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
+        from duomi._io.network import Network  # noqa: PLC0415  (as above)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
         self._name(proxy)
@@ -79,7 +80,8 @@ class AsyncLane(_HoldsConnection, httpx.AsyncHTTPTransport):
     """One connection, for asyncio and trio."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        from duomi._io.network import AsyncNetwork, OneConnection  # noqa: PLC0415  (as above)
+        from duomi._io.connection import OneConnection  # noqa: PLC0415  (as above)
+        from duomi._io.network import AsyncNetwork  # noqa: PLC0415  (as above)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
         self._name(proxy)
