@@ -28,10 +28,11 @@ STEEP_LASTS: Final = 20.0
 HOLD: Final = 5.0
 # Back-off while refusals go on, in seconds.
 BACKOFF: Final = (0.5, 0.5, 1.0, 2.0, 4.0, 5.0)
-# So many refusals among the last 20 answers are a limit, and not chance; the larger number counts for a server that
-# only says that it is unavailable.
+# So many refusals among the last 20 answers are a limit, and not chance. The larger number counts for a server that
+# only says that it is unavailable; the smaller one counts for that, too, if they come in a row.
 REFUSALS: Final = 3
 FAILURES: Final = 5
+IN_A_ROW: Final = (1 << REFUSALS) - 1
 LAST: Final = (1 << 20) - 1
 MEASURED: Final = 10.0
 # Seconds after which a call that should have asked, or ended, is given up.
@@ -211,7 +212,8 @@ class Rate:
             # It left before the last cut, so it says nothing new.
             return is_sure or self._pace < math.inf
         is_known = self._pace < math.inf
-        few = self._last.bit_count() < (REFUSALS if is_sure else FAILURES)
+        in_a_row = self._last & IN_A_ROW == IN_A_ROW
+        few = self._last.bit_count() < (REFUSALS if is_sure else FAILURES) and not in_a_row
         if not self._is_cut and few and (is_known or not asked):
             if is_known:
                 self._ease(now, asked)
