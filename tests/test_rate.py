@@ -342,7 +342,7 @@ def test_a_large_batch_loses_no_wait_to_a_low_limit(count: int, polls: int) -> N
 
 
 def test_the_first_polls_of_a_batch_do_not_all_begin_before_the_first_answer() -> None:
-    """16 are under way at once, and one more for each that has ended; the others begin 2 ms apart."""
+    """16 are under way at first, also as some end, and one more each 5 ms."""
     now, began = 0.0, list[tuple[float, Job]]()
     pollers = [Poller(str(n), Polling(interval=5.0), 60.0, 60.0) for n in range(80)]
     scheduler = Scheduler(pollers, requests_on(lambda: now, Retry()), 64)
@@ -356,7 +356,8 @@ def test_the_first_polls_of_a_batch_do_not_all_begin_before_the_first_answer() -
                 body = payload("running") | {"id": job.task_id}
                 scheduler.advance(job, Reply(200, httpx.Headers(), json.dumps(body).encode()))
 
-    assert [at for at, _ in began] == pytest.approx([0.0] * 16 + [0.002] * 32 + [0.004, 0.006, 0.008, 0.010])
+    one_by_one = [0.005 * number for number in range(2, 21)]
+    assert [at for at, _ in began] == pytest.approx([0.0] * 16 + [0.005] * 17 + one_by_one)
 
 
 def test_last_polls_are_spread_before_the_deadline() -> None:

@@ -21,10 +21,10 @@ from duomi._errors import AuthenticationError, DuomiError
 from duomi._payload import one_line
 from duomi._task import Task
 
-# So many polls begin at once, and one more for each that has ended; others so many seconds apart. So the first refusals
-# come before all have begun.
+# So many polls are under way at first, and one more each so many seconds. So the first refusals come before all of
+# them are.
 AT_ONCE: Final = 16
-APART: Final = 0.002
+APART: Final = 0.005
 
 log = logging.getLogger("duomi")
 
@@ -124,8 +124,7 @@ class Scheduler:
         self._resumed_at = began if self._ends_at == began else -math.inf
         self.max_in_flight = max_in_flight
         self._in_flight = 0
-        self._ended = 0
-        self._begun_at = -math.inf
+        self._first_at = math.inf
         self._refusal: AuthenticationError | None = None
 
     @property
@@ -168,13 +167,13 @@ class Scheduler:
             return math.inf
         # Single calls of the client come first.
         turn = now + self._requests.rate.delay(now)
-        if self._in_flight >= AT_ONCE + self._ended:
-            turn = max(turn, self._begun_at + APART)
+        self._first_at = min(self._first_at, now)
+        if self._in_flight >= AT_ONCE:
+            turn = max(turn, self._first_at + (self._in_flight - AT_ONCE + 1) * APART)
         due = max(self._heap[0][0], turn) if now < self._ends_at else turn
         if now < due:
             return (min(due, self._ends_at) if now < self._ends_at else due) - now
         self._in_flight += 1
-        self._begun_at = now
         return heapq.heappop(self._heap)[2]
 
     def advance(self, job: Job, answer: Answer) -> Send | Outcome | None:
@@ -189,7 +188,6 @@ class Scheduler:
         except StopIteration as end:
             job.flow = None
             self._in_flight -= 1
-            self._ended += 1
             return self._after_poll(job, end.value)
         if isinstance(effect, Sleep):
             log.debug("task %r sleeps %.1f s (%s)", job.task_id, effect.seconds, effect.reason)
