@@ -12,7 +12,8 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,14 @@ from contract.values import (
 BASE = "https://contract.invalid"
 _TRICKY = "a/b?c#d &=%2F é;:@+,"
 _COUNT = itertools.count()
+_FAILED = "NOTE   not proven: {}: the check itself failed"
+_MISFIT = "REVIEW {}: the page's own example does not fit"
 
 
 def check(made: Plan, folder: Path) -> tuple[list[str], list[str]]:
     """Return a line for each difference between a contract and the package in a folder, and what there is to note."""
     with warnings.catch_warnings(action="ignore"), patch.object(sys, "dont_write_bytecode", new=True):
-        proof = _Proof(made, load(folder))
+        proof = _Proof(made, made.document, made.fields(), load(folder))
         proof.run()
     return list(dict.fromkeys(proof.lines)), list(dict.fromkeys(proof.notes))
 
@@ -70,18 +73,12 @@ def load(folder: Path) -> types.ModuleType:
 @attrs.frozen
 class _Proof:
     made: Plan
+    document: dict[str, Any]
+    fields: dict[str, dict[str, str]]
     package: types.ModuleType
     lines: list[str] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
     proven: set[Any] = attrs.field(factory=set)
-    fields: dict[str, dict[str, str]] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "fields", self.made.fields())
-
-    @property
-    def document(self) -> dict[str, Any]:
-        return self.made.document
 
     def run(self) -> None:
         """Prove every operation, and the models that it uses."""
@@ -94,22 +91,28 @@ class _Proof:
             except Exception as error:  # a package under test may raise any error
                 self.differ(pointer, f"its module cannot be imported: {type(error).__name__}: {error}")
                 continue
-            try:
+            with self.noting(_FAILED, pointer):
                 self.operation(path, operation, pointer, module, endpoint)
-            except Exception as error:  # the check cannot tell, and says so
-                self.unproven(pointer, error)
 
     def differ(self, pointer: str, text: str) -> None:
-        self.lines.append(f"{pointer}: {text}")
+        self.lines.append(f"{pointer}: {text[:400]}")
 
-    def unproven(self, pointer: str, error: Exception) -> None:
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        self.notes.append(f"NOTE   not proven: {pointer}: the check itself failed: {said[:200]}")
+    def unproven(self, pointer: str, text: str) -> None:
+        self.notes.append(f"NOTE   not proven: {pointer}: {text[:300]}")
+
+    @contextmanager
+    def noting(self, text: str, pointer: str) -> Generator[None]:
+        """Say in a note at a pointer which error there is, if any."""
+        try:
+            yield
+        except Exception as error:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self.notes.append(f"{text.format(pointer)}: {said[:200]}")
 
     def operation(self, path: str, operation: dict[str, Any], pointer: str, module: Any, endpoint: Any) -> None:
         hints = typing.get_type_hints(module.sync_detailed)
         given: dict[str, Any] = {}
-        sent: list[tuple[dict[str, Any], str, Any]] = []
+        sent: list[tuple[dict[str, Any], Any]] = []
         signature = inspect.signature(module.sync_detailed).parameters
         for parameter, where in parameters(self.document, path, operation, pointer):
             place_of = {(str(spot), p.name.get_untrusted_value()): p for spot, p in endpoint.iter_all_parameters()}
@@ -126,50 +129,38 @@ class _Proof:
             if parameter["in"] == "path" and kinds_of(self.document, schema) == {"string"}:
                 value = _TRICKY
             given[python] = pythonic(value, hints[python])
-            sent.append((parameter, python, value))
+            sent.append((parameter, value))
         body = self.body(operation, pointer, hints, given)
         requests = self.call(module, given, pointer)
         for request in itertools.chain(*requests.values()):
             self.request(path, sent, request, body, pointer)
+            if body:
+                self.sent_body(*body, request, f"{pointer}/requestBody")
         functions = [name for kind in requests for name in (f"{kind}_detailed", kind) if hasattr(module, name)]
         asks = [functools.partial(_ask, module, name, given, []) for name in functions]
         for status, holder in operation.get("responses", {}).items():
             answer, where = resolve(self.document, holder, f"{pointer}/responses/{escape(status)}")
-            try:
+            with self.noting(_FAILED, where):
                 self.response(status, answer, where, module, asks, operation["responses"])
-            except Exception as error:  # the check cannot tell, and says so
-                self.unproven(where, error)
 
-    def body(
-        self, operation: dict[str, Any], pointer: str, hints: Any, given: dict[str, Any]
-    ) -> tuple[str, Any] | None:
-        """Add a body to the arguments, and return its media type and value."""
-        if "requestBody" not in operation:
-            return None
-        holder, where = resolve(self.document, operation["requestBody"], f"{pointer}/requestBody")
-        for media, content in (holder.get("content") or {}).items():
-            if "body" not in hints:
+    def body(self, operation: Any, pointer: str, hints: Any, given: dict[str, Any]) -> tuple[str, Any] | None:
+        """Add a body to the arguments, and return its media type and value, unless it may be of another type, too."""
+        holder, where = resolve(self.document, operation.get("requestBody", {}), f"{pointer}/requestBody")
+        found = holder.get("content") or {}
+        if not found or "body" not in hints:
+            if found:
                 self.differ(where, "the request body is not taken by the package")
-                return None
-            at = f"{where}/content/{escape(media)}"
-            schema = content.get("schema", {})
-            single = len(holder["content"]) == 1
-            if single:
-                self.type(schema, hints["body"], f"{at}/schema")
-            value = example(self.document, schema, "/body")
-            given["body"] = pythonic(value, hints["body"])
-            for shown, end in examples(content):
-                self.decoded(lambda shown=shown: pythonic(shown, hints["body"]), f"{at}/{end}")
-            return (media, value) if single else None
-        return None
-
-    def decoded(self, action: Any, pointer: str) -> None:
-        """Decode an example of the page; real pages contradict themselves."""
-        try:
-            action()
-        except Exception as error:
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
-            self.notes.append(f"REVIEW {pointer}: the page's own example does not fit: {said}")
+            return None
+        media, content = next(iter(found.items()))
+        at, schema = f"{where}/content/{escape(media)}", content.get("schema", {})
+        if len(found) == 1:
+            self.type(schema, hints["body"], f"{at}/schema")
+        value = example(self.document, schema, "/body")
+        given["body"] = pythonic(value, hints["body"])
+        for shown, end in examples(content):
+            with self.noting(_MISFIT, f"{at}/{end}"):
+                pythonic(shown, hints["body"])
+        return (media, value) if len(found) == 1 else None
 
     def call(self, module: Any, given: dict[str, Any], pointer: str) -> dict[str, list[httpx.Request]]:
         """Return what each kind of function sends, which is one request, and the same."""
@@ -181,61 +172,54 @@ class _Proof:
                 _ask(module, f"{kind}_detailed", given, requests, status_code=599)
             except Exception as error:
                 if not requests:
-                    said = f"{pointer}: {kind}_detailed cannot send it: {error}"[:300]
                     # httpx sends no file in an asynchronous request.
-                    self.lines.append(said) if kind == "sync" else self.notes.append(f"NOTE   not proven: {said}")
+                    tell = self.differ if kind == "sync" else self.unproven
+                    tell(pointer, f"{kind}_detailed cannot send it: {error}")
                     continue
             sent[kind] = requests
-        said_by = [[(r.method, str(r.url)) for r in requests] for requests in sent.values()]
-        if any(requests != said_by[0] or len(requests) != 1 for requests in said_by):
-            self.differ(pointer, f"asyncio sends something else than sync: {said_by}"[:300])
+        said = [[(request.method, str(request.url)) for request in requests] for requests in sent.values()]
+        if any(len(each) != 1 or each != said[0] for each in said):
+            self.differ(pointer, f"asyncio sends something else than sync: {said}")
         return sent
 
-    def request(
-        self, path: str, sent: list[Any], request: httpx.Request, body: tuple[str, Any] | None, pointer: str
-    ) -> None:
+    def request(self, path: str, sent: list[Any], request: httpx.Request, body: Any, pointer: str) -> None:
         expected, _, query = path.partition("?")
-        for parameter, _, value in sent:
-            name, text = parameter["name"], _text(value)
-            where = f"{pointer}: the {parameter['in']} parameter {name}"
-            if parameter["in"] == "path":
+        for parameter, value in sent:
+            spot, name = parameter["in"], parameter["name"]
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            said, found = f"the {spot} parameter {name} is", request.url.params.get_list(name)
+            if spot == "path":
                 expected = expected.replace(f"{{{name}}}", quote(text, safe=""))
-            elif isinstance(value, list | dict) or value is None:
+            elif value is None or isinstance(value, list | dict) or (body and name.lower() == "content-type"):
                 continue
-            elif parameter["in"] == "query" and request.url.params.get_list(name) != [text]:
-                self.lines.append(f"{where} is sent as {request.url.params.get_list(name)}, not {text!r}")
-            elif parameter["in"] == "cookie" and f"{name}={text}" not in request.headers.get("cookie", ""):
-                self.lines.append(f"{where} is not sent")
-            elif parameter["in"] != "header" or (body and name.lower() == "content-type"):
-                continue
-            elif request.headers.get(name) != text:
-                self.lines.append(f"{where} is sent as {request.headers.get(name)!r}, not {text!r}")
+            elif spot == "query" and found != [text]:
+                self.differ(pointer, f"{said} sent as {found}, not {text!r}")
+            elif spot == "cookie" and f"{name}={text}" not in request.headers.get("cookie", ""):
+                self.differ(pointer, f"{said} not sent")
+            elif spot == "header" and request.headers.get(name) != text:
+                self.differ(pointer, f"{said} sent as {request.headers.get(name)!r}, not {text!r}")
         got = request.url.raw_path.decode().partition("?")
-        if "://" not in expected and _quoted(got[0]) != _quoted(
-            expected if expected.startswith("/") else f"/{expected}"
-        ):
+        parts = [list(map(unquote, each.removeprefix("/").split("/"))) for each in (got[0], expected)]
+        if "://" not in expected and parts[0] != parts[1]:
             self.differ(pointer, f"the path is {got[0]!r}, not {expected!r}")
-        if query and not any(p["in"] == "query" for p, _, _ in sent) and unquote(got[2]) != unquote(query):
+        if query and not any(p["in"] == "query" for p, _ in sent) and unquote(got[2]) != unquote(query):
             self.differ(pointer, f"the query is {got[2]!r}, not {query!r}")
-        if body is not None:
-            self.sent_body(body, request, pointer)
 
-    def sent_body(self, body: tuple[str, Any], request: httpx.Request, pointer: str) -> None:
-        media, value = body
+    def sent_body(self, media: str, value: Any, request: httpx.Request, pointer: str) -> None:
         kind = media_kind(media, self.made.config.content_type_overrides)
         if not request.headers.get("content-type", "").startswith(media.partition(";")[0]):
-            self.differ(f"{pointer}/requestBody", f"is sent as {request.headers.get('content-type')}, not {media}")
+            self.differ(pointer, f"is sent as {request.headers.get('content-type')}, not {media}")
         if kind.endswith("json"):
             # httpx sends no body for null.
             if json.loads(request.content or "null") != value:
-                self.differ(f"{pointer}/requestBody", f"is sent as {request.content[:200]!r}")
+                self.differ(pointer, f"is sent as {request.content[:200]!r}")
         elif kind == BYTES:
             if request.content != value:
-                self.differ(f"{pointer}/requestBody", "other bytes are sent")
+                self.differ(pointer, "other bytes are sent")
         elif isinstance(value, dict):
             text = unquote(request.content.decode("utf-8", "replace").replace("+", " "))
             for name in [name for name, part in value.items() if part not in ([], None) and name not in text]:
-                self.differ(f"{pointer}/requestBody", f"the field {name} is not sent")
+                self.differ(pointer, f"the field {name} is not sent")
 
     def response(
         self,
@@ -252,7 +236,7 @@ class _Proof:
             return
         code = next((code for code in HTTPStatus if _answers(code, others) == status), None)
         if code is None:
-            self.notes.append(f"NOTE   not proven: {where}: Python knows no other status of {status}")
+            self.unproven(where, f"Python knows no other status of {status}")
             return
         kind = media_kind(media, self.made.config.content_type_overrides)
         at = f"{where}/content/{escape(media)}"
@@ -264,9 +248,10 @@ class _Proof:
         # The generator hands out no answer that may be anything.
         if wrong and kinds_of(self.document, content["schema"]) != {"any"}:
             said = json.dumps(value, ensure_ascii=False, default=str)[:150]
-            self.differ(f"{at}/schema", f"{said} is decoded as {wrong[0]!r}"[:400])
+            self.differ(f"{at}/schema", f"{said} is decoded as {wrong[0]!r}")
         for shown, end in examples(content) if asks and form == "json" and not wrong else ():
-            self.decoded(lambda shown=shown: asks[0](**head, json=shown), f"{at}/{end}")
+            with self.noting(_MISFIT, f"{at}/{end}"):
+                asks[0](**head, json=shown)
 
     def returned(self, schema: Any, module: Any, pointer: str, *, single: bool) -> None:
         """Compare what a function returns with one of the answers, and prove the models in it."""
@@ -306,7 +291,7 @@ class _Proof:
             return
         found = [item.value for item in member]
         if sorted(found, key=repr) != sorted(values, key=repr):
-            self.differ(f"{pointer}/enum", f"the contract lists {values}, the package {found}"[:400])
+            self.differ(f"{pointer}/enum", f"the contract lists {values}, the package {found}")
             return
         labels = label_table(schema.get("x-apifox-enum"))
         for value in [value for value in values if labels and str(value) not in labels]:
@@ -328,15 +313,13 @@ class _Proof:
             cls = next((c for c in classes if set(self.fields.get(c.__name__, {})) == names), cls)
             if cls is None or (len(classes) == 1 and len(list(self.objects(schema, pointer))) > 1):
                 if classes and cls is None:
-                    self.notes.append(f"NOTE   not proven: {at}: which of several models it is")
+                    self.unproven(at, "which of several models it is")
                 continue
             key = (cls, json.dumps(each, sort_keys=True, default=str))
             if key not in self.proven:
                 self.proven.add(key)
-                try:
+                with self.noting(_FAILED, at):
                     self.model(each, cls, at)
-                except Exception as error:  # the check cannot tell, and says so
-                    self.unproven(at, error)
 
     def objects(self, schema: Any, pointer: str, depth: int = 0) -> Iterator[tuple[dict[str, Any], str]]:
         _, pointer = resolve(self.document, schema, pointer)
@@ -354,7 +337,7 @@ class _Proof:
         hints = typing.get_type_hints(cls, localns=vars(self.package.models))
         unclear = contested(self.document, schema)
         for name in unclear:
-            self.notes.append(f"NOTE   not proven: {pointer}: the field {name} stands in several parts of allOf")
+            self.unproven(pointer, f"the field {name} stands in several parts of allOf")
         for name, child in ((name, child) for name, child in fields.items() if name not in unclear):
             at = f"{pointer}/properties/{escape(name)}"
             if name not in names or names[name] not in attributes:
@@ -373,7 +356,7 @@ class _Proof:
             self.type(child, hints[names[name]], at)
         full = example(self.document, schema, "")
         if not unclear and not holds_bytes(full) and cls.from_dict(full).to_dict() != full:
-            self.differ(pointer, f"round trip: {full} becomes {cls.from_dict(full).to_dict()}"[:400])
+            self.differ(pointer, f"round trip: {full} becomes {cls.from_dict(full).to_dict()}")
 
 
 def _said(kinds: set[str]) -> str:
@@ -383,15 +366,6 @@ def _said(kinds: set[str]) -> str:
 def _answers(code: HTTPStatus, documented: Collection[str]) -> str:
     """Return which of the documented answers a status has."""
     return next((key for key in (str(code.value), f"{code.value // 100}XX") if key in documented), "default")
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _quoted(path: str) -> str:
-    """Return a path with one spelling of each character, and what separates its parts."""
-    return "/".join(quote(unquote(part), safe="") for part in path.split("/"))
 
 
 def _ask(module: Any, function: str, given: dict[str, Any], sent: list[httpx.Request], **answer: Any) -> Any:
