@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 
 import attrs
 import httpx
+from openapi_python_client.parser.properties import Property
 
 from contract.dialect import BYTES, label_table, media_kind
 from contract.document import ContractError, escape, operations, place, resolve, unnamed_path
@@ -74,7 +75,7 @@ def load(folder: Path) -> types.ModuleType:
 class _Proof:
     made: Plan
     document: dict[str, Any]
-    fields: dict[str, dict[str, str]]
+    fields: dict[str, dict[str, Property]]
     package: types.ModuleType
     lines: list[str] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
@@ -111,24 +112,24 @@ class _Proof:
 
     def operation(self, path: str, operation: dict[str, Any], pointer: str, module: Any, endpoint: Any) -> None:
         hints = typing.get_type_hints(module.sync_detailed)
+        signature = inspect.signature(module.sync_detailed).parameters
+        described = {(str(spot), p.name.get_untrusted_value()): p for spot, p in endpoint.iter_all_parameters()}
         given: dict[str, Any] = {}
         sent: list[tuple[dict[str, Any], Any]] = []
-        signature = inspect.signature(module.sync_detailed).parameters
         for parameter, where in parameters(self.document, path, operation, pointer):
-            place_of = {(str(spot), p.name.get_untrusted_value()): p for spot, p in endpoint.iter_all_parameters()}
-            made = place_of.get((parameter["in"], parameter["name"]))
-            if made is None or str(made.python_name) not in signature:
-                self.differ(where, f"the {parameter['in']} parameter {parameter['name']} is missing in the package")
+            spot, name, schema = parameter["in"], parameter["name"], parameter.get("schema", {})
+            made = described.get((spot, name))
+            if made is None or made.python_name not in signature:
+                self.differ(where, f"the {spot} parameter {name} is missing in the package")
                 continue
-            python, schema = str(made.python_name), parameter.get("schema", {})
-            needed = signature[python].default is inspect.Parameter.empty
+            needed = signature[made.python_name].default is inspect.Parameter.empty
             if needed != (bool(parameter.get("required")) and made.default is None):
                 self.differ(where, f"required: the contract says {not needed}, the package {needed}")
-            self.type(schema, hints[python], f"{where}/schema")
-            value = example(self.document, schema, f"/{parameter['name']}")
-            if parameter["in"] == "path" and kinds_of(self.document, schema) == {"string"}:
+            self.type(schema, hints[made.python_name], f"{where}/schema")
+            value = example(self.document, schema, f"/{name}")
+            if spot == "path" and kinds_of(self.document, schema) == {"string"}:
                 value = _TRICKY
-            given[python] = pythonic(value, hints[python])
+            given[made.python_name] = pythonic(value, hints[made.python_name])
             sent.append((parameter, value))
         body = self.body(operation, pointer, hints, given)
         requests = self.call(module, given, pointer)
@@ -333,27 +334,20 @@ class _Proof:
     def model(self, schema: dict[str, Any], cls: Any, pointer: str) -> None:
         """Prove the fields of a model, and one value read and written."""
         fields, required = fields_of(self.document, schema)
-        names, attributes = self.fields[cls.__name__], attrs.fields_dict(cls)
+        made, attributes = self.fields[cls.__name__], attrs.fields_dict(cls)
         hints = typing.get_type_hints(cls, localns=vars(self.package.models))
         unclear = contested(self.document, schema)
-        for name in unclear:
-            self.unproven(pointer, f"the field {name} stands in several parts of allOf")
-        for name, child in ((name, child) for name, child in fields.items() if name not in unclear):
-            at = f"{pointer}/properties/{escape(name)}"
-            if name not in names or names[name] not in attributes:
+        for name, child in fields.items():
+            at, described = f"{pointer}/properties/{escape(name)}", made.get(name)
+            if name in unclear:
+                self.unproven(pointer, f"the field {name} stands in several parts of allOf")
+            elif described is None or described.python_name not in attributes:
                 self.differ(at, f"the field is missing in {cls.__name__}")
-                continue
-            needed = attributes[names[name]].default is attrs.NOTHING
-            if needed and name not in required:
-                self.differ(at, "required: the contract says False, the package True")
-            elif (
-                not needed
-                and name in required
-                and normal(self.document, child).get("default") is None
-                and kinds_of(self.document, child) != {"null"}
-            ):
-                self.differ(at, "required: the contract says True, the package False")
-            self.type(child, hints[names[name]], at)
+            else:
+                needed = attributes[described.python_name].default is attrs.NOTHING
+                if needed != (name in required and described.default is None):
+                    self.differ(at, f"required: the contract says {not needed}, the package {needed}")
+                self.type(child, hints[described.python_name], at)
         full = example(self.document, schema, "")
         if not unclear and not holds_bytes(full) and cls.from_dict(full).to_dict() != full:
             self.differ(pointer, f"round trip: {full} becomes {cls.from_dict(full).to_dict()}")

@@ -14,7 +14,7 @@ from openapi_python_client.config import ClassOverride, Config, ConfigFile, Meta
 from openapi_python_client.parser import GeneratorData, openapi
 from openapi_python_client.parser.errors import GeneratorError
 from openapi_python_client.parser.openapi import Endpoint
-from openapi_python_client.parser.properties import EnumProperty, ModelProperty
+from openapi_python_client.parser.properties import EnumProperty, ModelProperty, Property
 from openapi_python_client.schema.untrusted_string import UntrustedString
 from openapi_python_client.strings import PythonIdentifier
 
@@ -65,14 +65,16 @@ class Plan:
             for endpoint in collection.endpoints
         }
 
-    def fields(self) -> dict[str, dict[str, str]]:
-        """Return the attribute of each field, by the class of the model and the field's name in JSON."""
-        return {str(model.class_info.name): _fields(model) for model in self.data.models}
+    def fields(self) -> dict[str, dict[str, Property]]:
+        """Return the generator's description of each field, by the class of the model and the field's name in JSON."""
+        return {
+            str(model.class_info.name): {prop.name.get_untrusted_value(): prop for prop in _properties(model)}
+            for model in self.data.models
+        }
 
 
-def _fields(model: ModelProperty) -> dict[str, str]:
-    properties = [*(model.required_properties or []), *(model.optional_properties or [])]
-    return {prop.name.get_untrusted_value(): str(prop.python_name) for prop in properties}
+def _properties(model: ModelProperty) -> list[Property]:
+    return [*(model.required_properties or []), *(model.optional_properties or [])]
 
 
 def settings(root: Path) -> Config:
@@ -105,7 +107,7 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
         except Exception as error:  # on invalid input the generator may raise any error
             data = error
     for model in data.models if isinstance(data, GeneratorData) else ():
-        for prop in (*(model.required_properties or ()), *(model.optional_properties or ())):
+        for prop in _properties(model):
             if prop.python_name in _IN_MODELS:
                 _rename(prop, f"{config.field_prefix}{prop.python_name}", config)
     validate(fitting, data, config, name)
