@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -28,20 +28,7 @@ from contract.dialect import BYTES, label_table, media_kind
 from contract.document import ContractError, escape, operations, place, resolve, unnamed_path
 from contract.facts import parameters
 from contract.names import Plan
-from contract.values import (
-    contested,
-    example,
-    examples,
-    fields_of,
-    holds_bytes,
-    kind_of_member,
-    kinds_of,
-    members,
-    normal,
-    plain,
-    pythonic,
-    variants,
-)
+from contract.values import by_kind, example, examples, fields_of, holds_bytes, kinds_of, leaves, plain, pythonic
 
 BASE = "https://contract.invalid"
 _TRICKY = "a/b?c#d &=%2F é;:@+,"
@@ -139,10 +126,9 @@ class _Proof:
                 self.sent_body(*body, request, f"{pointer}/requestBody")
         functions = [name for kind in requests for name in (f"{kind}_detailed", kind) if hasattr(module, name)]
         asks = [functools.partial(_ask, module, name, given, []) for name in functions]
-        for status, holder in operation.get("responses", {}).items():
-            answer, where = resolve(self.document, holder, f"{pointer}/responses/{escape(status)}")
-            with self.noting(_FAILED, where):
-                self.response(status, answer, where, module, asks, operation["responses"])
+        for status in operation["responses"]:
+            with self.noting(_FAILED, f"{pointer}/responses/{escape(status)}"):
+                self.response(status, operation["responses"], pointer, module, asks)
 
     def body(self, operation: Any, pointer: str, hints: Any, given: dict[str, Any]) -> tuple[str, Any] | None:
         """Add a body to the arguments, and return its media type and value, unless it may be of another type, too."""
@@ -222,144 +208,101 @@ class _Proof:
             for name in [name for name, part in value.items() if part not in ([], None) and name not in text]:
                 self.differ(pointer, f"the field {name} is not sent")
 
-    def response(
-        self,
-        status: str,
-        answer: dict[str, Any],
-        where: str,
-        module: Any,
-        asks: list[Any],
-        others: Collection[str],
-    ) -> None:
-        found: dict[str, Any] = answer.get("content") or {"": {}}
-        media, content = next(iter(found.items()))
+    def response(self, status: str, responses: dict[str, Any], pointer: str, module: Any, asks: list[Any]) -> None:
+        """Prove that an answer of a status is decoded, and so are the page's own examples of it."""
+        answer, where = resolve(self.document, responses[status], f"{pointer}/responses/{escape(status)}")
+        media, content = next(iter((answer.get("content") or {"": {}}).items()))
         if "schema" not in content:
             return
-        code = next((code for code in HTTPStatus if _answers(code, others) == status), None)
-        if code is None:
+        keys = {code: (f"{code:d}", f"{code // 100}XX") for code in HTTPStatus}
+        codes = [code for code, each in keys.items() if next((k for k in each if k in responses), "default") == status]
+        if not codes:
             self.unproven(where, f"Python knows no other status of {status}")
             return
-        kind = media_kind(media, self.made.config.content_type_overrides)
-        at = f"{where}/content/{escape(media)}"
-        self.returned(content["schema"], module, f"{at}/schema", single=len(others) == 1)
-        value = example(self.document, content["schema"], "/body")
+        kind, schema = media_kind(media, self.made.config.content_type_overrides), content["schema"]
+        at, hint = f"{where}/content/{escape(media)}", typing.get_type_hints(module._parse_response)["return"]
+        self.type(schema, hint, f"{at}/schema", answers=len(responses))
+        value = example(self.document, schema, "/body")
         form = "content" if isinstance(value, bytes) else "text" if kind.startswith("text/") else "json"
-        head = {"status_code": code, "headers": {"content-type": media}}
+        head = {"status_code": codes[0], "headers": {"content-type": media}}
         wrong = [result for ask in asks if (result := plain(ask(**head, **{form: value}))) != value]
         # The generator hands out no answer that may be anything.
-        if wrong and kinds_of(self.document, content["schema"]) != {"any"}:
+        if wrong and kinds_of(self.document, schema) != {"any"}:
             said = json.dumps(value, ensure_ascii=False, default=str)[:150]
             self.differ(f"{at}/schema", f"{said} is decoded as {wrong[0]!r}")
         for shown, end in examples(content) if asks and form == "json" and not wrong else ():
             with self.noting(_MISFIT, f"{at}/{end}"):
                 asks[0](**head, json=shown)
 
-    def returned(self, schema: Any, module: Any, pointer: str, *, single: bool) -> None:
-        """Compare what a function returns with one of the answers, and prove the models in it."""
-        hint = typing.get_type_hints(module._parse_response)["return"]
-        expected = kinds_of(self.document, schema) - {"null"}
-        found = {kind_of_member(member) for member in members(hint)} - {"null"}
-        if expected != found if single else not expected <= found:
-            self.differ(pointer, f"type: the contract says {_said(expected)}, the package {_said(found)}")
+    def type(self, schema: Any, hint: Any, pointer: str, *, answers: int = 0) -> None:
+        """Compare the annotation of a value, or of so many answers or None, with a schema, and prove the models in it."""
+        found, nothing = by_kind(hint), {"null"} if answers else set()
+        kinds = [kinds_of(self.document, schema) - nothing, set(found) - nothing]
+        if kinds[0] != kinds[1] if answers < 2 else not kinds[0] <= kinds[1]:
+            said = ["|".join(sorted(each)) for each in kinds]
+            self.differ(pointer, f"type: the contract says {said[0]}, the package {said[1]}")
             return
-        classes = [member for member in members(hint) if kind_of_member(member) == "object"]
-        self.models(schema, classes, pointer)
-        lists = [member for member in members(hint) if kind_of_member(member) == "array"]
-        items = normal(self.document, schema).get("items")
-        if expected == {"array"} and len(lists) == 1 and items:
-            self.type(items, typing.get_args(lists[0])[0], f"{pointer}/items")
+        for each, at in leaves(self.document, schema, pointer):
+            for kind in kinds_of(self.document, each) & set(found):
+                match kind, found[kind]:
+                    case "object", classes:
+                        self.models(each, classes, at)
+                    case "enum", classes:
+                        self.enum(each, classes, at)
+                    case "array", [member] if "prefixItems" not in each:
+                        self.type(each.get("items", {}), typing.get_args(member)[0], f"{at}/items")
+                    case _:
+                        pass
 
-    def type(self, schema: Any, hint: Any, pointer: str) -> None:
-        """Compare the annotation of a value with its schema, and prove the models in it."""
-        expected, found = kinds_of(self.document, schema), {kind_of_member(member) for member in members(hint)}
-        if expected != found:
-            self.differ(pointer, f"type: the contract says {_said(expected)}, the package {_said(found)}")
-            return
-        real = normal(self.document, schema)
-        for member in members(hint):
-            match kind_of_member(member):
-                case "array" if not variants(real) and not real.get("prefixItems"):
-                    self.type(real.get("items") or {}, typing.get_args(member)[0], f"{pointer}/items")
-                case "enum":
-                    self.enum(real, member, pointer)
-                case _:
-                    pass
-        self.models(schema, [member for member in members(hint) if kind_of_member(member) == "object"], pointer)
-
-    def enum(self, schema: dict[str, Any], member: Any, pointer: str) -> None:
-        values = [value for value in schema.get("enum") or [] if value is not None]
-        if not values:
-            return
-        found = [item.value for item in member]
-        if sorted(found, key=repr) != sorted(values, key=repr):
-            self.differ(f"{pointer}/enum", f"the contract lists {values}, the package {found}")
+    def enum(self, schema: dict[str, Any], classes: list[Any], pointer: str) -> None:
+        """Compare an enum's values and labels; the generator makes two of one that may be null."""
+        values = [value for value in schema["enum"] if value is not None]
+        fitting = [cls for cls in classes if sorted((i.value for i in cls), key=repr) == sorted(values, key=repr)]
+        if not fitting:
+            said = f"the contract lists {values}, the package {[item.value for item in classes[0]]}"
+            self.differ(f"{pointer}/enum", said)
             return
         labels = label_table(schema.get("x-apifox-enum"))
         for value in [value for value in values if labels and str(value) not in labels]:
             self.notes.append(f"NOTE   {pointer}: {value!r} has no label; it is shown as it is")
-        for value, label in labels.items():
-            shown = {str(item.value): getattr(item, "label", None) for item in member}
+        for cls, (value, label) in itertools.product(fitting, labels.items()):
+            shown = {str(item.value): item.label for item in cls}
             if value not in shown:
                 self.notes.append(f"NOTE   {pointer}/x-apifox-enum: names {value!r}, which enum lacks")
             elif shown[value] != label:
-                self.differ(
-                    f"{pointer}/x-apifox-enum", f"labels: {value!r} is {label!r}, in the package {shown[value]!r}"
-                )
+                said = f"labels: {value!r} is {label!r}, in the package {shown[value]!r}"
+                self.differ(f"{pointer}/x-apifox-enum", said)
 
-    def models(self, schema: Any, classes: list[Any], pointer: str) -> None:
-        """Prove each model of a schema once, one of several by its fields."""
-        for each, at in self.objects(schema, pointer):
-            names = set(fields_of(self.document, each)[0])
-            cls = classes[0] if len(classes) == 1 else None
-            cls = next((c for c in classes if set(self.fields.get(c.__name__, {})) == names), cls)
-            if cls is None or (len(classes) == 1 and len(list(self.objects(schema, pointer))) > 1):
-                if classes and cls is None:
-                    self.unproven(at, "which of several models it is")
-                continue
-            key = (cls, json.dumps(each, sort_keys=True, default=str))
-            if key not in self.proven:
-                self.proven.add(key)
-                with self.noting(_FAILED, at):
-                    self.model(each, cls, at)
-
-    def objects(self, schema: Any, pointer: str, depth: int = 0) -> Iterator[tuple[dict[str, Any], str]]:
-        _, pointer = resolve(self.document, schema, pointer)
-        real = normal(self.document, schema)
-        inner = variants(real)
-        if not inner and kinds_of(self.document, real) == {"object"}:
-            yield real, pointer
-        for each in inner if depth < 6 else ():
-            yield from self.objects(each, pointer, depth + 1)
+    def models(self, schema: dict[str, Any], classes: list[Any], pointer: str) -> None:
+        """Prove a model once, one of several by its fields."""
+        names = set(fields_of(self.document, schema)[0])
+        fitting = [cls for cls in classes if len(classes) == 1 or set(self.fields.get(cls.__name__, ())) == names]
+        if not fitting:
+            self.unproven(pointer, "which of several models it is")
+        elif (fitting[0], pointer) not in self.proven:
+            self.proven.add((fitting[0], pointer))
+            with self.noting(_FAILED, pointer):
+                self.model(schema, fitting[0], pointer)
 
     def model(self, schema: dict[str, Any], cls: Any, pointer: str) -> None:
         """Prove the fields of a model, and one value read and written."""
-        fields, required = fields_of(self.document, schema)
-        made, attributes = self.fields[cls.__name__], attrs.fields_dict(cls)
+        fields, required, contested = fields_of(self.document, schema)
+        attributes = attrs.fields_dict(cls)
         hints = typing.get_type_hints(cls, localns=vars(self.package.models))
-        unclear = contested(self.document, schema)
         for name, child in fields.items():
-            at, described = f"{pointer}/properties/{escape(name)}", made.get(name)
-            if name in unclear:
+            at, made = f"{pointer}/properties/{escape(name)}", self.fields[cls.__name__].get(name)
+            if name in contested:
                 self.unproven(pointer, f"the field {name} stands in several parts of allOf")
-            elif described is None or described.python_name not in attributes:
+            elif made is None or made.python_name not in attributes:
                 self.differ(at, f"the field is missing in {cls.__name__}")
             else:
-                needed = attributes[described.python_name].default is attrs.NOTHING
-                if needed != (name in required and described.default is None):
+                needed = attributes[made.python_name].default is attrs.NOTHING
+                if needed != (name in required and made.default is None):
                     self.differ(at, f"required: the contract says {not needed}, the package {needed}")
-                self.type(child, hints[described.python_name], at)
+                self.type(child, hints[made.python_name], at)
         full = example(self.document, schema, "")
-        if not unclear and not holds_bytes(full) and cls.from_dict(full).to_dict() != full:
+        if not contested and not holds_bytes(full) and cls.from_dict(full).to_dict() != full:
             self.differ(pointer, f"round trip: {full} becomes {cls.from_dict(full).to_dict()}")
-
-
-def _said(kinds: set[str]) -> str:
-    return "|".join(sorted(kinds))
-
-
-def _answers(code: HTTPStatus, documented: Collection[str]) -> str:
-    """Return which of the documented answers a status has."""
-    return next((key for key in (str(code.value), f"{code.value // 100}XX") if key in documented), "default")
 
 
 def _ask(module: Any, function: str, given: dict[str, Any], sent: list[httpx.Request], **answer: Any) -> Any:

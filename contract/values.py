@@ -19,9 +19,10 @@ from contract.document import resolve
 DEPTH = 6
 SHOWN = 3
 MOST_PARTS = 2_000
-_FORMATS = {"date-time": "date-time", "date": "date", "uuid": "uuid", "binary": "binary"}
-_SAMPLES = {
+_FORMATS = {"date-time", "date", "uuid", "binary"}
+_SAMPLES: Mapping[str, Any] = {
     "date-time": "2025-01-02T00:00:00+00:00", "date": "2025-01-02", "uuid": "00000000-0000-4000-8000-000000000001",
+    "binary": b"x", "boolean": True, "null": None,
 }  # fmt: skip
 _PYTHON: Mapping[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", dt.datetime: "date-time", dt.date: "date",
@@ -33,75 +34,69 @@ def normal(document: dict[str, Any], node: Any) -> dict[str, Any]:
     """Return a schema without references and `nullable`, as the generator's model of OpenAPI has it."""
     schema, _ = resolve(document, node, "")
     schema = dict(schema) if isinstance(schema, dict) else {}
-    several = [*schema.get("allOf", []), *schema.get("anyOf", []), *schema.get("oneOf", [])]
-    null = {"type": "null"}
+    kinds = schema.get("type")
+    several = {key: schema[key] for key in ("allOf", "anyOf", "oneOf") if schema.get(key)}
     if schema.pop("nullable", False):
-        kind = schema.get("type")
-        if kind:
-            kinds = kind if isinstance(kind, list) else [kind]
-            schema["type"] = kinds if "null" in kinds else [*kinds, "null"]
-        elif schema.get("oneOf"):
-            schema["oneOf"] = [*schema["oneOf"], null]
-        elif schema.get("anyOf"):
-            schema["anyOf"] = [*schema["anyOf"], null]
-        elif schema.get("allOf"):
-            schema["oneOf"] = [null, {"allOf": schema.pop("allOf")}]
-    elif len(several) == 1 and "$ref" in several[0]:
-        return {**normal(document, several[0]), **({"default": schema["default"]} if "default" in schema else {})}
-    return schema
+        if kinds:
+            return {**schema, "type": [*(kinds if isinstance(kinds, list) else [kinds]), "null"]}
+        return {"oneOf": [several, {"type": "null"}]} if several else schema
+    parts = list(itertools.chain(*several.values()))
+    return normal(document, parts[0]) if len(parts) == 1 and "$ref" in parts[0] else schema
 
 
 def variants(schema: Mapping[str, Any]) -> list[Any]:
     """Return the alternatives of a schema, in the generator's order, or nothing if it has none."""
     kinds = schema.get("type")
+    if schema.get("enum") or kinds == "boolean":
+        return []
     alone = {key: value for key, value in schema.items() if key not in {"anyOf", "oneOf", "default"}}
     listed = [{**alone, "type": kind} for kind in kinds] if isinstance(kinds, list) else []
-    if schema.get("enum") and kinds != "boolean":
-        return []
     return [*(schema.get("anyOf") or []), *(schema.get("oneOf") or []), *listed]
 
 
-def kinds_of(document: dict[str, Any], node: Any, depth: int = 0) -> set[str]:
-    """Return the kinds of value that the generator makes of a schema."""
+def leaves(document: dict[str, Any], node: Any, pointer: str = "", depth: int = 0) -> Iterator[tuple[Any, str]]:
+    """Yield the schemas without alternatives that a schema allows, each with its pointer."""
+    _, pointer = resolve(document, node, pointer)
     schema = normal(document, node)
+    found = variants(schema) if depth < DEPTH else []
+    for each in found:
+        yield from leaves(document, each, pointer, depth + 1)
+    if not found:
+        yield schema, pointer
+
+
+def kinds_of(document: dict[str, Any], node: Any) -> set[str]:
+    """Return the kinds of value that the generator makes of a schema."""
+    return {kind for schema, _ in leaves(document, node) for kind in _kinds(schema)}
+
+
+def _kinds(schema: Mapping[str, Any]) -> set[str]:
     kind = schema.get("type")
-    if kind == "boolean":
-        return {"boolean"}
-    if schema.get("enum"):
-        values = [value for value in schema["enum"] if value is not None]
-        return ({"enum"} if values else set()) | ({"null"} if len(values) < len(schema["enum"]) else set())
-    found = variants(schema)
-    if found:
-        return set().union(*(kinds_of(document, each, depth + 1) for each in found)) if depth < DEPTH else {"any"}
-    if schema.get("const") is not None:
+    if schema.get("enum") and kind != "boolean":
+        return {"null" if value is None else "enum" for value in schema["enum"]}
+    if schema.get("const") is not None and kind != "boolean":
         return {f"const {json.dumps(schema['const'], ensure_ascii=False)}"}
     if kind == "string":
-        return {_FORMATS.get(str(schema.get("format")), "string")}
-    if kind in {"number", "integer", "null", "array"}:
+        return ({str(schema.get("format"))} & _FORMATS) or {"string"}
+    if kind in {"boolean", "number", "integer", "null", "array", "object"}:
         return {kind}
-    return (
-        {"object"}
-        if kind == "object" or schema.get("allOf") or (kind is None and schema.get("properties"))
-        else {"any"}
-    )
+    return {"object"} if schema.get("allOf") or (kind is None and schema.get("properties")) else {"any"}
 
 
-def fields_of(document: dict[str, Any], schema: dict[str, Any], depth: int = 0) -> tuple[dict[str, Any], set[str]]:
-    """Return the fields of an object schema with those of its allOf, and the names that are required."""
-    fields: dict[str, Any] = {}
-    required: set[str] = set()
+def fields_of(document: dict[str, Any], schema: dict[str, Any]) -> tuple[dict[str, Any], set[str], set[str]]:
+    """Return the fields of an object schema, the names that are required, and those that its allOf contests."""
+    parts = list(_parts(document, schema))
+    found = [(name, child) for part in parts for name, child in (part.get("properties") or {}).items()]
+    fields = dict(found)
+    required = {name for part in parts for name in part.get("required") or []}
+    return fields, required, {name for name, child in found if child != fields[name]}
+
+
+def _parts(document: dict[str, Any], schema: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the parts of an allOf, and then the schema itself."""
     for part in schema.get("allOf") or [] if depth < DEPTH else []:
-        inner, names = fields_of(document, normal(document, part), depth + 1)
-        fields, required = {**fields, **inner}, required | names
-    return {**fields, **(schema.get("properties") or {})}, required | set(schema.get("required") or [])
-
-
-def contested(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
-    """Return the names of fields that stand in several parts of an allOf, not alike."""
-    parts = [normal(document, part) for part in schema.get("allOf") or []]
-    tables = [fields_of(document, part)[0] for part in parts] + [schema.get("properties") or {}]
-    names = [name for table in tables for name in table]
-    return {n for n in names if any(a[n] != b[n] for a in tables for b in tables if n in a and n in b)}
+        yield from _parts(document, normal(document, part), depth + 1)
+    yield schema
 
 
 def example(
@@ -111,19 +106,16 @@ def example(
     spent = spent or itertools.count()
     if next(spent) > MOST_PARTS:
         raise LookupError(f"an example of it has more than {MOST_PARTS} parts")
-    schema = normal(document, node)
-    values = [value for value in schema.get("enum") or [] if value is not None]
-    if values and schema.get("type") != "boolean":
-        return values[-1]
-    found = [each for each in variants(schema) if normal(document, each).get("type") != "null"]
-    if found and depth < 2 * DEPTH:
-        return example(document, found[0], path, depth + 1, spent)
-    if schema.get("const") is not None:
+    allowed = (schema for schema, _ in leaves(document, node) if schema.get("type") != "null")
+    schema: dict[str, Any] = next(allowed, {"type": "null"})
+    kind = min(_kinds(schema))
+    if kind == "enum":
+        return next(value for value in reversed(schema["enum"]) if value is not None)
+    if kind.startswith("const "):
         return schema["const"]
-    (kind,) = kinds_of(document, {key: value for key, value in schema.items() if key not in {"anyOf", "oneOf"}}) or {""}
     match kind:
         case "object":
-            fields, required = fields_of(document, schema)
+            fields, required, _ = fields_of(document, schema)
             chosen = fields if depth < SHOWN else {name: child for name, child in fields.items() if name in required}
             return {n: example(document, child, f"{path}/{n}", depth + 1, spent) for n, child in chosen.items()}
         case "array":
@@ -131,26 +123,21 @@ def example(
             return [] if depth >= DEPTH else [example(document, items, f"{path}/0", depth + 1, spent)]
         case "integer" | "number":
             return 10 + sum(map(ord, path)) % 9
-        case "boolean":
-            return True
-        case "null":
-            return None
-        case "binary":
-            return b"x"
         case _:
             return _SAMPLES.get(kind, f"{path.rpartition('/')[2]} 1")
 
 
-def members(hint: Any) -> list[Any]:
-    """Return the members of a union, without the generator's `Unset`."""
+def by_kind(hint: Any) -> dict[str, list[Any]]:
+    """Return the members of an annotation by the kind of value that each is, without the generator's `Unset`."""
+    found: dict[str, list[Any]] = {}
     union = typing.get_origin(hint) in {typing.Union, types.UnionType}
-    return [
-        member for member in (typing.get_args(hint) if union else (hint,)) if getattr(member, "__name__", "") != "Unset"
-    ]
+    for member in typing.get_args(hint) if union else (hint,):
+        if getattr(member, "__name__", "") != "Unset":
+            found.setdefault(_kind(member), []).append(member)
+    return found
 
 
-def kind_of_member(member: Any) -> str:
-    """Return the kind of value of one member of an annotation."""
+def _kind(member: Any) -> str:
     if typing.get_origin(member) is list:
         return "array"
     if typing.get_origin(member) is typing.Literal:
@@ -162,35 +149,37 @@ def kind_of_member(member: Any) -> str:
     return "binary" if hasattr(member, "to_tuple") else _PYTHON.get(member, str(member))
 
 
-def pythonic(given: Any, hint: Any) -> Any:
+def pythonic(value: Any, hint: Any) -> Any:
     """Turn a JSON value into what a generated function takes."""
-    value: Any = given
-    for member in members(hint):
-        kind = kind_of_member(member)
-        if kind == "enum" and not isinstance(value, dict | list):
-            return member(value)
-        if kind == "object" and isinstance(value, dict):
-            return member.from_dict(value)
-        if kind in {"date-time", "date"}:
-            return member.fromisoformat(value)
-        if kind == "uuid":
-            return uuid.UUID(str(value))
-        if kind == "binary" and isinstance(value, bytes):
-            return member(payload=io.BytesIO(value))
-        if kind == "array" and isinstance(value, list):
-            return [pythonic(item, typing.get_args(member)[0]) for item in value]
+    for kind, members in by_kind(hint).items():
+        match kind, value:
+            case "enum", str() | int() | float():
+                return members[0](value)
+            case "object", dict():
+                return members[0].from_dict(value)
+            case "date-time" | "date", _:
+                return members[0].fromisoformat(value)
+            case "uuid", _:
+                return uuid.UUID(str(value))
+            case "binary", bytes():
+                return members[0](payload=io.BytesIO(value))
+            case "array", list():
+                return [pythonic(item, typing.get_args(members[0])[0]) for item in value]
+            case _:
+                pass
     return value
 
 
 def holds_bytes(value: Any) -> bool:
     """Tell whether bytes are anywhere in a value."""
-    if isinstance(value, dict | list):
-        return any(holds_bytes(child) for child in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, bytes)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, bytes) or any(map(holds_bytes, inner))
 
 
 def plain(value: Any) -> Any:
     """Return what a generated function returned as a JSON value."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
     if hasattr(value, "to_dict"):
         return value.to_dict()
     if hasattr(value, "payload"):
@@ -199,16 +188,12 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    return [plain(item) for item in value] if isinstance(value, list) else value
+    return str(value) if isinstance(value, uuid.UUID) else value
 
 
 def examples(holder: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     """Yield the examples that stand beside a media type, each with the end of its pointer."""
-    if holder.get("example") is not None:
-        yield holder["example"], "example"
-    if isinstance(holder.get("examples"), dict):
-        for name, entry in holder["examples"].items():
-            if isinstance(entry, dict) and entry.get("value") is not None:
-                yield entry["value"], f"examples/{name}/value"
+    named = {f"examples/{name}/value": entry for name, entry in (holder.get("examples") or {}).items()}
+    for end, entry in {"example": {"value": holder.get("example")}, **named}.items():
+        if entry.get("value") is not None:
+            yield entry["value"], end
