@@ -6,10 +6,13 @@ import signal
 import sys
 from pathlib import Path
 
+from contract.dialect import translate
 from contract.diff import EXIT_CODES, changes, worst
 from contract.document import ContractError, Page, read, read_contract
 from contract.facts import Part, compare, of_document
 from contract.interrupts import INTERRUPTS, interruptible
+from contract.overlay import unnamed, way_out
+from contract.pages import join, merge
 from contract.report import print_report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,11 +43,7 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     """Take pages: generate and prove in a scratch folder, report, and then move in."""
     from contract import generate as generation  # noqa: PLC0415
     from contract.check import check  # noqa: PLC0415
-    from contract.dialect import translate  # noqa: PLC0415
     from contract.names import plan  # noqa: PLC0415
-    from contract.overlay import unnamed  # noqa: PLC0415
-    from contract.pages import merge  # noqa: PLC0415
-    from contract.validate import way_out  # noqa: PLC0415
 
     current = ROOT / "openapi.yaml"
     imported, new = scratch / "openapi.yaml", scratch / generation.PACKAGE
@@ -55,8 +54,9 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
     generation.build(made, ROOT, new)
     lines, notes = check(made, scratch)
     if lines:
-        ways = [way_out(made.document, line.partition(": ")[0]) for line in lines[:20]]
-        raise ContractError("\n".join(f"contract check: {line}{way}" for line, way in zip(lines, ways, strict=False)))
+        raise ContractError(
+            "\n".join(f"contract check: {line}{way_out(line.partition(': ')[0])}" for line in lines[:20])
+        )
     before = _facts(current) if current.exists() else of_document({})
     found = changes(before, of_document(translate(merged.document)[0]))
     more = [*merged.lines, *made.notes, *notes, *unnamed(made.document)]
@@ -93,9 +93,6 @@ def _keep_pages(pages: list[Page], scratch: Path) -> None:
 
 def _facts(path: Path) -> Part:
     """Return what a file says, its pages joined, in OpenAPI's own words."""
-    from contract.dialect import translate  # noqa: PLC0415
-    from contract.pages import join  # noqa: PLC0415
-
     try:
         facts = of_document(translate(join(read(path), []))[0])
         list(compare(facts, facts))  # reads all of it
@@ -135,20 +132,12 @@ def run(argv: list[str]) -> int:
     )
     commands = parser.add_subparsers(required=True)
     generate = commands.add_parser("generate", prog="generate.sh", help="what generate.sh runs")
-    generate.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 and a diff where generated/ is stale"
-    )
-    generate.add_argument(
-        "--from",
-        dest="pages",
-        nargs="+",
-        type=Path,
-        metavar="FILE",
-        help="take the vendor's pages, and report what changed",
-    )
-    generate.add_argument(
-        "--only", action="store_true", help="with --from: nothing but the pages stays in the contract"
-    )
+    said = "change nothing; exit 1 and a diff where generated/ is stale"
+    generate.add_argument("--check", action="store_true", help=said)
+    said = "take the vendor's pages, and report what changed"
+    generate.add_argument("--from", dest="pages", nargs="+", type=Path, metavar="FILE", help=said)
+    said = "with --from: nothing but the pages stays in the contract"
+    generate.add_argument("--only", action="store_true", help=said)
     generate.set_defaults(run=_generate)
     held = commands.add_parser("check", help="hold a generated package against the contract; a line per difference")
     held.add_argument("--spec", type=Path, default=ROOT / "openapi.yaml", metavar="F")

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,23 @@ LARGEST_FILE = 8_000_000
 # Aliases count as often as they are used.
 MOST_VALUES = 1_000_000
 DEEPEST = 150
+# The kinds of the parts inside a part; a star means each of several.
+INSIDE: Mapping[str, Mapping[str, str]] = {
+    "document": {"components": "components", "paths": "*path"},
+    "components": {
+        "schemas": "*schema", "requestBodies": "*body", "responses": "*response", "parameters": "*parameter",
+    },
+    "path": {"parameters": "*parameter", **dict.fromkeys(METHODS, "operation")},
+    "operation": {"parameters": "*parameter", "requestBody": "body", "responses": "*response"},
+    "parameter": {"schema": "schema", "content": "*media"},
+    "body": {"content": "*media"},
+    "response": {"content": "*media"},
+    "media": {"schema": "schema"},
+    "schema": {
+        "items": "schema", "additionalProperties": "schema", "properties": "*schema",
+        **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), "*schema"),
+    },
+}  # fmt: skip
 
 _FENCE = re.compile(
     r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:^(?P=fence)[ \t]*$|(?P=fence)?\Z)",
@@ -48,10 +66,7 @@ class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
 
 
 class _Dumper(yaml.CSafeDumper):  # type: ignore[misc]
-    """Writes a value as often as it is used, and in quotes what readers of YAML 1.1 or 1.2 would not take for text."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
+    """Writes in quotes what readers of YAML 1.1 or 1.2 would not take for text."""
 
 
 for _tag, _pattern, _first in (
@@ -139,7 +154,8 @@ def parse(text: str, name: str) -> dict[str, Any]:
 
 def dump(document: dict[str, Any]) -> str:
     """Return a document as YAML, which `parse` reads as the same values."""
-    text: str = yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10_000)
+    # A copy holds no value twice, so that no alias is written.
+    text: str = yaml.dump(copied(document), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10_000)
     return text
 
 
@@ -147,20 +163,14 @@ def _measure(value: Any, name: str, known: dict[int, int], depth: int) -> int:
     """Return how many values a value has with its aliases written out, and reject too many."""
     if not isinstance(value, dict | list):
         return 1
-    if id(value) in known:
-        size = known[id(value)]
-        if size == 0:
-            raise ContractError(f"{name}: not YAML or JSON: an alias leads back to itself")
-        return size
     if depth > DEEPEST:
         raise ContractError(f"{name}: is nested deeper than {DEEPEST}")
-    known[id(value)] = 0
-    children = value.values() if isinstance(value, dict) else value
-    size = 1 + sum(_measure(child, name, known, depth + 1) for child in children)
-    if size > MOST_VALUES:
-        raise ContractError(f"{name}: holds more than {MOST_VALUES:,} values")
-    known[id(value)] = size
-    return size
+    if id(value) not in known:
+        children = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_measure(child, name, known, depth + 1) for child in children)
+        if known[id(value)] > MOST_VALUES:
+            raise ContractError(f"{name}: holds more than {MOST_VALUES:,} values")
+    return known[id(value)]
 
 
 def copied(document: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +193,11 @@ def escape(token: object) -> str:
     return str(token).replace("~", "~0").replace("/", "~1")
 
 
+def unescape(token: str) -> str:
+    """Read one segment of a JSON pointer."""
+    return token.replace("~1", "/").replace("~0", "~")
+
+
 def place(path: str, method: str) -> str:
     """Return the JSON pointer of an operation."""
     return f"/paths/{escape(path)}/{method}"
@@ -193,31 +208,33 @@ def unnamed_path(path: str) -> str:
     return re.sub(r"\{[^{}]*\}", "{}", path)
 
 
-def target(path: str, method: str) -> str:
-    """Return the JSONPath of an operation, for overlay.yaml."""
-    return f"$.paths['{path}'].{method}"
-
-
-def resolve(document: dict[str, Any], node: Any, pointer: str) -> tuple[Any, str]:
+def resolve(document: Mapping[str, Any], node: Any, pointer: str) -> tuple[Any, str]:
     """Follow `$ref` to its target, and return the target and its JSON pointer."""
-    seen: set[str] = set()
+    given, seen = pointer, set[str]()
     while isinstance(node, dict) and isinstance(node.get("$ref"), str):
         reference = node["$ref"]
         found = lookup(document, reference)
         if found is None or reference in seen:
-            raise ContractError(f"{pointer}: $ref {reference!r} leads nowhere")
+            raise ContractError(f"{given}/$ref: {reference!r} leads nowhere")
         seen.add(reference)
         node, pointer = found[0], reference[1:]
     return node, pointer
 
 
-def lookup(document: dict[str, Any], reference: str) -> tuple[Any] | None:
+def followed(document: Mapping[str, Any], node: Any) -> dict[str, Any]:
+    """Return the mapping that a node is or refers to, or else an empty one."""
+    with suppress(ContractError):
+        return mapping(resolve(document, node, "")[0])
+    return {}
+
+
+def lookup(document: Mapping[str, Any], reference: str) -> tuple[Any] | None:
     """Return the value that a reference names, alone in a tuple, or None."""
     if not reference.startswith("#/"):
         return None
     value: Any = document
     for token in reference[2:].split("/"):
-        name = token.replace("~1", "/").replace("~0", "~")
+        name = unescape(token)
         if isinstance(value, list) and name.isdigit() and int(name) < len(value):
             value = value[int(name)]
         elif isinstance(value, dict) and name in value:
@@ -227,48 +244,34 @@ def lookup(document: dict[str, Any], reference: str) -> tuple[Any] | None:
     return (value,)
 
 
-def schemas(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield every schema of a document with its JSON pointer, before the schemas inside it."""
-    components = document.get("components") or {}
-    for name, schema in (components.get("schemas") or {}).items():
-        yield from schemas_in(schema, f"/components/schemas/{escape(name)}")
-    for section in ("parameters", "requestBodies", "responses"):
-        for name, holder in (components.get(section) or {}).items():
-            yield from _schemas_of(holder, f"/components/{section}/{escape(name)}")
-    for path, item in (document.get("paths") or {}).items():
-        shared = f"/paths/{escape(path)}"
-        yield from _schemas_of_all(item.get("parameters"), f"{shared}/parameters")
-        for method in METHODS:
-            operation = item.get(method)
-            if isinstance(operation, dict):
-                yield from _schemas_of_all(operation.get("parameters"), f"{shared}/{method}/parameters")
-                yield from _schemas_of(operation.get("requestBody"), f"{shared}/{method}/requestBody")
-                for status, answer in (operation.get("responses") or {}).items():
-                    yield from _schemas_of(answer, f"{shared}/{method}/responses/{escape(status)}")
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping as it is, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
-def _schemas_of_all(holders: Any, pointer: str) -> Iterator[tuple[dict[str, Any], str]]:
-    for number, holder in enumerate(holders or []):
-        yield from _schemas_of(holder, f"{pointer}/{number}")
+def entries(parts: Any) -> list[tuple[Any, Any]]:
+    """Return the names or numbers of a mapping's or a list's values, with the values."""
+    if isinstance(parts, dict):
+        return list(parts.items())
+    return list(enumerate(parts)) if isinstance(parts, list) else []
 
 
-def _schemas_of(holder: Any, pointer: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the schemas of a parameter, a request body or a response."""
-    if isinstance(holder, dict) and "$ref" not in holder:
-        yield from schemas_in(holder.get("schema"), f"{pointer}/schema")
-        for media, content in (holder.get("content") or {}).items():
-            if isinstance(content, dict):
-                yield from schemas_in(content.get("schema"), f"{pointer}/content/{escape(media)}/schema")
+def walk(node: Any, kind: str = "document", pointer: str = "") -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield the kind, the node and the JSON pointer of a part and of those inside it.
 
-
-def schemas_in(schema: Any, pointer: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield a schema and those inside it, each with its pointer."""
-    if isinstance(schema, dict):
-        yield schema, pointer
-        for key in ("items", "additionalProperties"):
-            yield from schemas_in(schema.get(key), f"{pointer}/{key}")
-        for key in ("allOf", "anyOf", "oneOf", "prefixItems"):
-            for number, child in enumerate(schema.get(key) or []):
-                yield from schemas_in(child, f"{pointer}/{key}/{number}")
-        for name, child in (schema.get("properties") or {}).items():
-            yield from schemas_in(child, f"{pointer}/properties/{escape(name)}")
+    A part comes before those inside it, which may still change.
+    """
+    left = [(kind, node, pointer)]
+    while left:
+        kind, node, pointer = left.pop()
+        if not isinstance(node, dict):
+            continue
+        yield kind, node, pointer
+        inside: list[tuple[str, Any, str]] = []
+        for key, inner in INSIDE[kind].items() if "$ref" not in node else ():
+            if inner.startswith("*"):
+                named = entries(node.get(key))
+                inside += [(inner[1:], part, f"{pointer}/{key}/{escape(name)}") for name, part in named]
+            else:
+                inside.append((inner, node.get(key), f"{pointer}/{key}"))
+        left += reversed(inside)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from contract.document import ContractError, operations, unnamed_path
 from contract.document import place as pointer_of
 from contract.guard import unsafe
 from contract.names import Plan
-from contract.validate import leave_out
+from contract.overlay import way_out
 from contract.written import written
 
 PACKAGE = "duomi_api"
@@ -30,19 +31,17 @@ _PAUSE = 0.1
 
 def check_tools(root: Path) -> None:
     """Reject other versions of the tools than the pinned ones, because they would write other bytes."""
-    pins = dict(
-        re.findall(r"^([\w.-]+)==([^\s;]+)", (root / "requirements/dev.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    )
-    installed = version("openapi-python-client")
-    if installed != pins["openapi-python-client"]:
-        wanted = pins["openapi-python-client"]
+    pinned = (root / "requirements/dev.txt").read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", pinned, re.MULTILINE))
+    wanted, installed = pins["openapi-python-client"], version("openapi-python-client")
+    if installed != wanted:
         raise ContractError(f"openapi-python-client {wanted} is needed, and python has {installed}; run `make setup`")
     path = shutil.which("ruff")
     if path is None:
         raise ContractError(f"ruff {pins['ruff']} is not on PATH; `make setup` puts it into .venv/bin")
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"\d+(\.\d+)+", said)
-    if found is None or found[0] != pins["ruff"]:
+    found = said.split()[1:2]
+    if found != [pins["ruff"]]:
         raise ContractError(f"ruff {pins['ruff']} is needed, and PATH has {found[0] if found else 'a broken one'}")
 
 
@@ -74,7 +73,8 @@ def _whose(made: Plan, place: str) -> str:
     for path, method, _ in operations(made.document):
         module, _ = made.modules()[method, unnamed_path(path)]
         if place.startswith(f"api/{module.replace('.', '/')}.py:"):
-            return f"{pointer_of(path, method)}: {leave_out(path, method)}; "
+            pointer = pointer_of(path, method)
+            return f"{pointer}: {way_out(pointer).removeprefix('; ')}; "
     return "openapi.yaml: look at its texts: "
 
 
@@ -88,27 +88,24 @@ def stale_files(wanted: Plan, root: Path, package: Path) -> Iterator[str]:
             if found is None or expected is None:
                 yield f"{name}: {'is missing' if found is None else 'is none of the generated files'}"
             elif found != expected:
-                old, new = expected.splitlines(), found.splitlines()
-                at = next(
-                    (n for n, pair in enumerate(zip(old, new, strict=False)) if len(set(pair)) == 2),
-                    min(len(old), len(new)),
+                lines = zip_longest(
+                    *(text.splitlines(keepends=True) for text in (expected, found)), fillvalue="nothing"
                 )
-                lines = [" ".join(text[at].split()) if at < len(text) else "nothing" for text in (old, new)]
-                yield f"{name}:{at + 1}: the generator writes {lines[0]!r}, the package has {lines[1]!r}"
+                number, pair = next((n, pair) for n, pair in enumerate(lines, 1) if pair[0] != pair[1])
+                old, new = (" ".join(line.split()) for line in pair)
+                yield f"{name}:{number}: the generator writes {old!r}, the package has {new!r}"
 
 
 def difference(old: Path, new: Path) -> list[str]:
     """Return a unified diff of two folders, empty if they have the same bytes."""
     lines: list[str] = []
     for name in sorted(_files(old) | _files(new)):
-        before, after = (_text(tree / name) for tree in (old, new))
-        if before != after:
-            lines += difflib.unified_diff(
-                (before or "").splitlines(), (after or "").splitlines(),
-                f"a/{name}" if before is not None else "/dev/null",
-                f"b/{name}" if after is not None else "/dev/null", lineterm="",
-            )  # fmt: skip
-            lines += [] if (before or "").splitlines() != (after or "").splitlines() else [f"{name}: line ends differ"]
+        texts = [_text(tree / name) for tree in (old, new)]
+        if texts[0] != texts[1]:
+            names = ["/dev/null" if text is None else f"{side}/{name}" for side, text in zip("ab", texts, strict=True)]
+            before, after = ((text or "").splitlines() for text in texts)
+            lines += difflib.unified_diff(before, after, names[0], names[1], lineterm="")
+            lines += [f"{name}: line ends differ"] if before == after else []
     return lines
 
 

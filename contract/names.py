@@ -12,7 +12,6 @@ from unittest.mock import patch
 import attrs
 from openapi_python_client.config import ClassOverride, Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData, openapi
-from openapi_python_client.parser.errors import GeneratorError
 from openapi_python_client.parser.openapi import Endpoint
 from openapi_python_client.parser.properties import EnumProperty, ModelProperty, Property
 from openapi_python_client.schema.untrusted_string import UntrustedString
@@ -110,9 +109,7 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
         for prop in _properties(model):
             if prop.python_name in _IN_MODELS:
                 _rename(prop, f"{config.field_prefix}{prop.python_name}", config)
-    validate(fitting, data, config, name)
-    if isinstance(data, Exception | GeneratorError):
-        raise ContractError(f"{name}: the generator cannot read it: {data}")
+    data = validate(fitting, data, config, name)
     if overrides.unused:
         raise ContractError(f"generator.yaml: class_overrides: {min(overrides.unused)} matches no class")
     return Plan(fitting, config, data, labels, [*notes, *more])

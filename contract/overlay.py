@@ -3,9 +3,10 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any
 
-from contract.document import ContractError, copied, operations, place, target
+from contract.document import METHODS, ContractError, copied, operations, place, unescape, walk
 
 _MADE = "x-duomi-made"
 _VERBS = {"post": "create", "put": "replace", "patch": "update", "delete": "delete"}
@@ -32,7 +33,10 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
             raise ContractError(f"overlay.yaml: /actions/{number}: {wanted} matches nothing in the contract")
     for path, method, operation in operations(document):
         _make_ascii(path, method, operation)
-    _drop_titles(document["paths"])
+    for kind, part, pointer in walk(document):
+        # The generator names the class after its operation then.
+        if kind == "schema" and pointer.startswith("/paths/") and not str(part.get("title", "")).isascii():
+            del part["title"]
     return document
 
 
@@ -44,25 +48,41 @@ def left_out(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
             yield f"NOTE   {place(path, method)}: left out by overlay.yaml; client.api still reaches it by its path"
 
 
-def _drop_titles(node: Any) -> None:
-    """Drop titles that are not ASCII, so that the generator names the class after its operation."""
-    if isinstance(node, dict):
-        if isinstance(node.get("title"), str) and not node["title"].isascii():
-            del node["title"]
-        for child in node.values():
-            _drop_titles(child)
-    elif isinstance(node, list):
-        for child in node:
-            _drop_titles(child)
-
-
 def unnamed(document: dict[str, Any]) -> Iterator[str]:
-    """Yield an overlay line for each operation that has only a generated name."""
-    names = suggestions(document)
+    """Yield an overlay line for each operation that has only a generated name, with one as a person would give it."""
+    taken = {operation["operationId"] for _, _, operation in operations(document) if not operation.get(_MADE)}
     for path, method, operation in operations(document):
         if operation.get(_MADE):
-            name = names[path, method]
-            yield f'overlay.yaml could name it: {{target: "{target(path, method)}", update: {{operationId: {name}}}}}'
+            name = "_".join(_words(path, method))
+            inner = re.findall(r"[a-z0-9]+", " ".join(re.findall(r"\{([^}]*)\}", path)).lower())
+            if name in taken and inner:
+                name = f"{name}_by_{'_'.join(inner)}"
+            name = next(n for n in chain([name], (f"{name}_{number}" for number in count(2))) if n not in taken)
+            taken.add(name)
+            where = jsonpath(place(path, method))
+            yield f'overlay.yaml could name it: {{target: "{where}", update: {{operationId: {name}}}}}'
+
+
+def jsonpath(pointer: str) -> str:
+    """Return a JSON pointer as the JSONPath that overlay.yaml takes."""
+    path, before = "$", ""
+    for token in map(unescape, pointer.split("/")[1:]):
+        if token.isdigit() and before in {"parameters", "allOf", "anyOf", "oneOf"}:
+            path += f"[{token}]"
+        else:
+            path += f".{token}" if re.fullmatch(r"[A-Za-z]\w*", token) else f"['{token}']"
+        before = token
+    return path
+
+
+def way_out(pointer: str) -> str:
+    """Return the line of overlay.yaml that leaves out the operation or empties the component at a pointer."""
+    if found := re.match(rf"/paths/[^/]+/({'|'.join(METHODS)})(?=/|$)", pointer):
+        return f'; overlay.yaml could leave it out: {{target: "{jsonpath(found[0])}", remove: true}}'
+    if found := re.match(r"/(components/schemas|paths)/[^/]+", pointer):
+        empty = "" if found[1] == "paths" else ".*"
+        return f'; overlay.yaml could empty it: {{target: "{jsonpath(found[0])}{empty}", remove: true}}'
+    return ""
 
 
 def _make_ascii(path: str, method: str, operation: dict[str, Any]) -> None:
@@ -76,33 +96,13 @@ def _make_ascii(path: str, method: str, operation: dict[str, Any]) -> None:
             operation["operationId"] = f"{'_'.join(_words(path, method))}_{digest}"
 
 
-def suggestions(document: dict[str, Any]) -> dict[tuple[str, str], str]:
-    """Return a name for each operation as a person would give it, each once."""
-    taken = {str(o["operationId"]) for _, _, o in operations(document) if o.get("operationId") and not o.get(_MADE)}
-    names: dict[tuple[str, str], str] = {}
-    for path, method, operation in operations(document):
-        if operation.get(_MADE) or not operation.get("operationId"):
-            name = base = "_".join(_words(path, method))
-            inner = "_".join(re.findall(r"[a-z0-9]+", " ".join(re.findall(r"\{([^}]*)\}", path)).lower()))
-            number = 2
-            if name in taken and inner:
-                name = base = f"{base}_by_{inner}"
-            while name in taken:
-                name, number = f"{base}_{number}", number + 1
-            taken.add(name)
-            names[path, method] = name
-    return names
-
-
 def _words(path: str, method: str) -> list[str]:
     """Return a verb and the path's nouns: what stands before a parameter, or is created, is one thing of many."""
     parts = [part for part in path.strip("/").split("/") if not re.fullmatch(r"v\d+(beta|alpha)?\d*", part)]
     words: list[str] = []
-    for number, part in enumerate(parts):
-        found = [word.lower() for word in re.findall(r"[A-Za-z0-9]+", re.sub(r"\{[^}]*\}", "", part))]
-        last = all(re.fullmatch(r"\{[^}]*\}", later) for later in parts[number + 1 :])
-        one = method != "get" or number + 1 < len(parts)
-        if found and (one or not last):
+    for number, part in enumerate(parts, 1):
+        found = re.findall(r"[a-z0-9]+", re.sub(r"\{[^}]*\}", "", part).lower())
+        if found and (method != "get" or number < len(parts)):
             found[-1] = _singular(found[-1])
         words += found
     if not parts or parts[-1].startswith("{") or method != "get":

@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from openapi_python_client import schema as oai
@@ -18,18 +19,8 @@ from openapi_python_client.strings import ClassName, PythonIdentifier, snake_cas
 from pydantic import ValidationError
 
 from contract.dialect import BYTES
-from contract.document import (
-    ContractError,
-    copied,
-    escape,
-    lookup,
-    operations,
-    place,
-    resolve,
-    schemas,
-    target,
-    unnamed_path,
-)
+from contract.document import ContractError, copied, escape, followed, operations, place, resolve, unnamed_path, walk
+from contract.overlay import jsonpath, way_out
 from contract.values import kinds_of, normal, variants
 
 _POINTER = "x-duomi-pointer"
@@ -56,19 +47,19 @@ def fit(document: dict[str, Any], config: Config) -> tuple[dict[str, Any], list[
     """Return the document without what the generator does not need and cannot read, and a line for each change."""
     document = copied(document)
     notes: list[str] = []
-    errors = list(_structure(document))
+    errors: list[Any] = []
     for _ in range(20):
+        errors = list(_structure(document))
         repaired = [line for error in errors if (line := _repair(document, error))]
+        notes += repaired
         if not repaired:
             break
-        notes += repaired
-        errors = list(_structure(document))
-    if not errors:
-        for schema, pointer in schemas(document):
-            notes += _fit_schema(document, schema, pointer, config)
-        for path, method, operation in operations(document):
+    for kind, part, pointer in () if errors else walk(document):
+        if kind == "schema":
+            notes += _fit_schema(document, part, pointer, config)
+        elif kind == "body":
             with suppress(ContractError):  # validation tells of a reference that leads nowhere
-                notes += _fit_body(document, operation.get("requestBody"), f"{place(path, method)}/requestBody")
+                notes += _fit_body(document, part, pointer)
     return document, notes
 
 
@@ -85,11 +76,9 @@ def _walk(document: Any, location: Sequence[Any]) -> tuple[list[Any], list[Any]]
     keys: list[Any] = []
     values = [document]
     for part in location:
-        here = values[-1]
-        known = part in here if isinstance(here, dict) else isinstance(here, list) and isinstance(part, int)
-        if known and (isinstance(here, dict) or part < len(here)):
+        with suppress(LookupError, TypeError):  # the generator's own name of one of several forms
+            values.append(values[-1][part])
             keys.append(part)
-            values.append(here[part])
     return keys, values
 
 
@@ -102,9 +91,8 @@ def _repair(document: dict[str, Any], error: Any) -> str | None:
     keys, values = _walk(document, error["loc"])
     pointer = _pointer_of(keys)
     missing, last = error["type"] == "missing", error["loc"][-1]
-    named = [number for number in range(1, len(keys)) if keys[number - 1] in _MAPS]
-    aside = next((n for n, key in enumerate(keys) if key in _ASIDE and n not in named), None)
-    if missing and last in _DEFAULTS and aside is None and isinstance(values[-1], dict):
+    aside = any(key in _ASIDE and before not in _MAPS for before, key in pairwise([None, *keys]))
+    if missing and last in _DEFAULTS and not aside and isinstance(values[-1], dict):
         values[-1][last] = copy.deepcopy(_DEFAULTS[last])
         return f"NOTE   {pointer}/{last}: is missing; {_DEFAULTS[last]!r} is taken"
     if not keys:
@@ -113,7 +101,7 @@ def _repair(document: dict[str, Any], error: Any) -> str | None:
     if error["type"] == "string_type" and isinstance(value, int | float):
         holder[key] = str(value)
         return f"NOTE   {pointer}: is said as text"
-    if aside is not None or (value is None and not missing):
+    if aside or (value is None and not missing):
         del holder[key]
         return f"NOTE   {pointer}: is left out, since it is not OpenAPI and no code is made of it"
     return None
@@ -129,20 +117,18 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
                 yield f"NOTE   {pointer}/enum: its names would collide, so they are numbered"
     if schema.get("default") is not None:
         parts = [part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key) or []]
-        named = lookup(document, parts[0]["$ref"]) if len(parts) == 1 and "$ref" in parts[0] else None
-        alone = {key: value for key, value in (named[0] if named else schema).items() if key in _SCALAR}
-        fits = _is_built({**alone, "default": schema["default"]}, config) or not _is_built(alone, config)
-        if (named or not parts) and not fits:
+        named = followed(document, parts[0]) if len(parts) == 1 and "$ref" in parts[0] else {}
+        alone = {key: value for key, value in (named if parts else schema).items() if key in _SCALAR}
+        if not _is_built({**alone, "default": schema["default"]}, config) and _is_built(alone, config):
             yield f"NOTE   {pointer}/default: {schema['default']!r} is no such value, and is left out"[:300]
             del schema["default"]
 
 
-def _fit_body(document: dict[str, Any], holder: Any, pointer: str) -> Iterator[str]:
+def _fit_body(document: dict[str, Any], body: dict[str, Any], pointer: str) -> Iterator[str]:
     """Take the types off an optional body that is one of several scalars, since the generator makes no Python of it."""
-    body, pointer = resolve(document, holder, pointer)
-    for media, content in (body or {}).get("content", {}).items():
+    for media, content in body.get("content", {}).items() if not body.get("required") else ():
         real = normal(document, content.get("schema"))
-        if not body.get("required") and variants(real) and kinds_of(document, real) <= _AS_THEY_ARE:
+        if variants(real) and kinds_of(document, real) <= _AS_THEY_ARE:
             content["schema"] = {}
             yield f"NOTE   {pointer}/content/{escape(media)}/schema: the generator cannot write it where it need not be sent, so it may be anything"
 
@@ -175,21 +161,22 @@ def _enum_names(values: list[Any]) -> list[str]:
 
 
 def validate(
-    document: dict[str, Any], data: GeneratorData | Exception | GeneratorError, config: Config, name: str
-) -> None:
-    """Reject a contract that the generator would not take completely.
+    document: dict[str, Any], data: GeneratorData | GeneratorError | Exception, config: Config, name: str
+) -> GeneratorData:
+    """Reject a contract that the generator would not take completely, or return what it makes of it.
 
     Raises:
         ContractError: with a line for each trouble: its JSON pointer, and what would lift it.
     """
     lines = list(dict.fromkeys(f"{name}: {line}" for line in _troubles(document, data, config)))
-    if lines:
+    if lines or not isinstance(data, GeneratorData):
         more = f"\n{len(lines) - 20} more of the kind" if len(lines) > 20 else ""
         raise ContractError("\n".join(lines[:20]) + more)
+    return data
 
 
 def _troubles(
-    document: dict[str, Any], data: GeneratorData | Exception | GeneratorError, config: Config
+    document: dict[str, Any], data: GeneratorData | GeneratorError | Exception, config: Config
 ) -> Iterator[str]:
     if not any(True for _ in operations(document)):
         yield "/paths: has no operation"
@@ -197,12 +184,16 @@ def _troubles(
     broken: dict[str, str] = {}
     for error in () if isinstance(data, GeneratorData) else _structure(document):
         keys, _ = _walk(document, error["loc"])
-        pointer = _pointer_of([*keys, error["loc"][-1]] if error["type"] == "missing" else keys)
-        broken.setdefault(pointer, error["msg"])
-    yield from (f"{pointer or '/'}: {said}{way_out(document, pointer)}" for pointer, said in broken.items())
-    lost = list(_lost_references(document, "", None))
-    yield from (f"{pointer}/$ref: {ref!r} leads nowhere{way_out(document, pointer)}" for ref, pointer in lost)
-    if broken or lost:
+        broken.setdefault(
+            _pointer_of([*keys, *error["loc"][-1:]] if error["type"] == "missing" else keys), error["msg"]
+        )
+    for _, part, pointer in walk(document):
+        try:
+            resolve(document, part, pointer)
+        except ContractError as lost:
+            broken[f"{pointer}/$ref"] = str(lost).partition(": ")[2]
+    yield from (f"{pointer or '/'}: {said}{way_out(pointer)}" for pointer, said in broken.items())
+    if broken:
         return
     if isinstance(data, GeneratorData):
         yield from _generator_errors(document, data, config)
@@ -211,61 +202,26 @@ def _troubles(
         yield from _crash(document, data, config)
 
 
-def _lost_references(node: Any, pointer: str, document: Any) -> Iterator[tuple[str, str]]:
-    root = node if document is None else document
-    if isinstance(node, dict):
-        reference = node.get("$ref")
-        if isinstance(reference, str) and _leads_nowhere(root, reference):
-            yield reference, pointer
-        for key, child in node.items():
-            if key not in {"example", "examples", "default", "enum"} and not str(key).startswith("x-"):
-                yield from _lost_references(child, f"{pointer}/{escape(key)}", root)
-    elif isinstance(node, list):
-        for number, child in enumerate(node):
-            yield from _lost_references(child, f"{pointer}/{number}", root)
-
-
-def _leads_nowhere(document: dict[str, Any], reference: Any) -> bool:
-    seen: set[Any] = set()
-    while isinstance(reference, str):
-        found = lookup(document, reference)
-        if found is None or reference in seen:
-            return True
-        seen.add(reference)
-        reference = found[0].get("$ref") if isinstance(found[0], dict) else None
-    return False
-
-
 def _crash(document: dict[str, Any], error: Exception | GeneratorError, config: Config) -> Iterator[str]:
     """Find the operations that the generator cannot read, one by one."""
-    said = " ".join(str(getattr(error, "detail", None) or error).split())[:300]
     guilty = False
     for path, method, operation in operations(document):
-        item = {key: value for key, value in document["paths"][path].items() if key == "parameters"}
-        alone = {**document, "paths": {path: {**item, method: operation}}}
+        shared = {key: value for key, value in document["paths"][path].items() if key == "parameters"}
         try:
-            read = GeneratorData.from_dict(alone, config=config)
+            GeneratorData.from_dict({**document, "paths": {path: {**shared, method: operation}}}, config=config)
         except Exception as inner:  # on invalid input the generator may raise any error
             guilty = True
-            yield f"{place(path, method)}: the generator cannot read it: {inner}{way_out(document, place(path, method))}"
-        else:
-            guilty = guilty or isinstance(read, GeneratorError)
+            yield f"{place(path, method)}: the generator cannot read it: {inner}{way_out(place(path, method))}"
     if not guilty:
-        yield f"/: the generator cannot read it: {said}"
+        yield f"/: the generator cannot read it: {' '.join(str(error).split())[:300]}"
 
 
 def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Config) -> Iterator[str]:
     if not _errors_of(data):
         return
     marked = copied(document)
-    for schema, pointer in schemas(marked):
-        schema[_POINTER] = pointer
-    for path, method, operation in operations(marked):
-        operation[_POINTER] = place(path, method)
-        for status, answer in operation["responses"].items():
-            answer[_POINTER] = f"{place(path, method)}/responses/{escape(status)}"
-        if isinstance(operation.get("requestBody"), dict):
-            operation["requestBody"][_POINTER] = f"{place(path, method)}/requestBody"
+    for _, part, pointer in walk(marked):
+        part[_POINTER] = pointer
     again = GeneratorData.from_dict(marked, config=config)
     for error in _errors_of(again if isinstance(again, GeneratorData) else data):
         extra = getattr(error.data, "model_extra", None) or {}
@@ -275,52 +231,23 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
         # The generator shows some texts of the document as objects.
         said = re.sub(r"<\S*UntrustedString object at \w+>", "it", said)
         said = re.sub(r"Cannot parse response for status code it \((.*)\), response will.*", r"\1", said)
-        yield f"{pointer}: {said[:400]}{_way_out(document, pointer, said)}"
+        yield f"{pointer}: {said[:400]}{_way_out(pointer, said)}"
 
 
 def _errors_of(data: GeneratorData) -> list[ParseError]:
     return [*data.errors, *(e for c in data.endpoint_collections_by_tag.values() for e in c.parse_errors)]
 
 
-def _way_out(document: dict[str, Any], pointer: str, said: str) -> str:
+def _way_out(pointer: str, said: str) -> str:
     media = re.search(r"Unsupported content[_ ]type (.+?)(?:\)|,|$)", said)
     if media:
-        kind = media[1].split(",")[0].strip()
-        response = "content_type " in said
-        like = (
-            "application/json"
-            if kind in {"*/*", "json"}
-            else "text/plain"
-            if kind.endswith("xml") and response
-            else BYTES
-        )
+        kind = media[1].strip()
+        text = "text/plain" if kind.endswith("xml") and "content_type " in said else BYTES
+        like = "application/json" if kind in {"*/*", "json"} else text
         return f'; generator.yaml could lift it: content_type_overrides: {{"{kind}": {like}}}'
     if "duplicate models" in said or "conflicting enums" in said:
-        return f'; overlay.yaml could lift it: {{target: "{_jsonpath(pointer)}", update: {{title: AnotherName}}}}'
-    return way_out(document, pointer)
-
-
-def _jsonpath(pointer: str) -> str:
-    tokens = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
-    return "$" + "".join(f"[{t}]" if t.isdigit() and n and tokens[n - 1] in {"parameters", "allOf", "anyOf", "oneOf"}
-                         else f".{t}" if re.fullmatch(r"[A-Za-z]\w*", t) else f"['{t}']" for n, t in enumerate(tokens))  # fmt: skip
-
-
-def leave_out(path: str, method: str) -> str:
-    """Return the line of overlay.yaml that leaves out an operation."""
-    return f'overlay.yaml could leave it out: {{target: "{target(path, method)}", remove: true}}'
-
-
-def way_out(document: dict[str, Any], pointer: str) -> str:
-    """Return the line of overlay.yaml that leaves out the operation or the component at a pointer."""
-    for path, method, _ in operations(document):
-        if f"{pointer}/".startswith(f"{place(path, method)}/"):
-            return f"; {leave_out(path, method)}"
-    found = re.match(r"/(?:components/schemas|paths)/[^/]+", pointer)
-    if found:
-        empty = "" if pointer.startswith("/paths") else ".*"
-        return f'; overlay.yaml could empty it: {{target: "{_jsonpath(found[0])}{empty}", remove: true}}'
-    return ""
+        return f'; overlay.yaml could lift it: {{target: "{jsonpath(pointer)}", update: {{title: AnotherName}}}}'
+    return way_out(pointer)
 
 
 def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Iterator[str]:
@@ -332,18 +259,16 @@ def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Ite
             module = f"api/{tag}/{PythonIdentifier(endpoint.name, config.field_prefix)}.py"
             path = paths[endpoint.method, unnamed_path(endpoint.path.get_untrusted_value())]
             named = f"{endpoint.method.upper()} {path}"
-            if module in modules:
+            if modules.setdefault(module, named) != named:
                 yield (
                     f"/paths: {modules[module]} and {named} would both be {module}; overlay.yaml could name one: "
-                    f'{{target: "{target(path, endpoint.method)}", update: {{operationId: another_name}}}}'
+                    f'{{target: "{jsonpath(place(path, endpoint.method))}", update: {{operationId: another_name}}}}'
                 )
-            modules.setdefault(module, named)
     classes: dict[str, str] = {}
     for item in (*data.models, *data.enums):
         name, module = str(item.class_info.name), str(item.class_info.module_name)
         line = f"; generator.yaml could lift it: class_overrides: {{{name}: {{class_name: {name}Model, module_name: {module}_model}}}}"
         if name in _TAKEN:
             yield f"/components/schemas/{escape(name)}: the generated code has a {name} of its own{line}"
-        if module in classes:
+        if classes.setdefault(module, name) != name:
             yield f"/components/schemas: {classes[module]} and {name} would share models/{module}.py{line}"
-        classes.setdefault(module, name)
