@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from contract.document import ContractError, escape, lookup
+from contract.document import INSIDE, ContractError, escape, followed, mapping
 
 _TEXTS = {"title", "summary", "description", "example", "examples", "tags", "operationId", "deprecated", "externalDocs"}
 # What a client has to allow for is the wider of two; what it may rely on is what both have.
@@ -32,91 +32,58 @@ class Join:
         """Return the error of two parts that nothing is made of."""
         return ContractError(f"{self.one} and {self.two} contradict each other at {pointer}; make one of them agree")
 
-    def mapping(
-        self, old: dict[str, Any], new: Mapping[str, Any], pointer: str, each: Callable[[Any, Any, str], Any]
-    ) -> dict[str, Any]:
+    def parts(self, kind: str, old: dict[str, Any], new: dict[str, Any], pointer: str) -> dict[str, Any]:
         """Join two mappings of names: what is on one page only is taken from it."""
-        joined = dict(old)
-        for name, value in new.items():
-            at = f"{pointer}/{escape(name)}"
-            joined[name] = each(old[name], value, at) if name in old and old[name] != value else value
-        return joined
+        return {
+            name: self.part(
+                kind, old.get(name, new.get(name)), new.get(name, old.get(name)), f"{pointer}/{escape(name)}"
+            )
+            for name in {**old, **new}
+        }
 
-    def path(self, old: Any, new: Any, pointer: str) -> Any:
-        """Join two path items."""
-        return self.mapping(old, new, pointer, self.operation)
-
-    def operation(self, old: Any, new: Any, pointer: str) -> Any:
-        """Join two operations, or another part of a path item."""
-        if pointer.endswith("/parameters"):
-            return self.parameters(old, new, pointer)
-        if not (isinstance(old, dict) and isinstance(new, dict)):
+    def part(self, kind: str, old: Any, new: Any, pointer: str) -> Any:
+        """Join two parts of a kind, or two references."""
+        if not (isinstance(old, dict) and isinstance(new, dict)) or old.get("$ref", old) == new.get("$ref", new):
             return old
-        joined = {**new, **old}
-        joined["parameters"] = self.parameters(
-            old.get("parameters") or [], new.get("parameters") or [], f"{pointer}/parameters"
-        )
-        if not joined["parameters"]:
-            del joined["parameters"]
-        if "requestBody" in joined:
-            at = f"{pointer}/requestBody"
-            joined["requestBody"] = self.holder(old.get("requestBody") or {}, new.get("requestBody") or {}, at)
-        joined["responses"] = self.mapping(
-            old.get("responses") or {}, new.get("responses") or {}, f"{pointer}/responses", self.holder
-        )
+        old, new = followed(self.documents[0], old), followed(self.documents[1], new)
+        if kind == "schema":
+            return self.schema(old, new, pointer)
+        joined = {**old, **new, **old}
+        if bool(old.get("required")) != bool(new.get("required")):
+            self.review(f"{pointer}/required", "it need not be sent")
+            joined["required"] = False
+        inside = {**dict.fromkeys(joined if kind == "components" else (), "*schema"), **INSIDE[kind]}
+        for key, inner in inside.items():
+            first, second, at = old.get(key, {}), new.get(key, {}), f"{pointer}/{key}"
+            if key not in joined:
+                continue
+            if key == "parameters" and kind != "components":
+                joined[key] = self.parameters(first or [], second or [], at)
+            elif inner.startswith("*"):
+                joined[key] = self.parts(inner[1:], mapping(first), mapping(second), at)
+            elif inner == "body" or (key in old and key in new):
+                joined[key] = self.part(inner, first, second, at)
         return joined
 
     def parameters(self, old: list[Any], new: list[Any], pointer: str) -> list[Any]:
         """Join two lists of parameters by place and name; one that a page lacks need not be sent."""
-        tables: list[dict[Any, Any]] = [{}, {}]
-        for table, entries, document in zip(tables, (old, new), self.documents, strict=True):
-            for entry in entries:
-                real = self.followed(entry, document)
-                table[real.get("in"), real.get("name")] = real
-        joined: list[Any] = []
-        for number, key in enumerate({**tables[0], **tables[1]}):
-            both = [table.get(key) for table in tables]
-            if both[0] is not None and both[1] is not None:
-                joined.append(self.holder(both[0], both[1], f"{pointer}/{number}"))
-                continue
-            only: dict[str, Any] = dict(both[0] or both[1] or {})
-            if only.get("required") and only.get("in") != "path":
-                self.review(f"{pointer}/{number}", f"{key[1]!r} is on one only, so it need not be sent")
-                only["required"] = False
-            joined.append(only)
-        return joined
-
-    def holder(self, old: Any, new: Any, pointer: str) -> Any:
-        """Join two parameters, request bodies or responses."""
         if old == new:
             return old
-        old, new = self.followed(old, self.documents[0]), self.followed(new, self.documents[1])
-        joined = {**new, **old}
-        if old.get("required") != new.get("required") and "required" in joined:
-            joined["required"] = bool(old.get("required")) and bool(new.get("required"))
-            if bool(old.get("required")) != bool(new.get("required")):
-                self.review(f"{pointer}/required", "it need not be sent")
-        if "schema" in old and "schema" in new:
-            joined["schema"] = self.schema(old["schema"], new["schema"], f"{pointer}/schema")
-        if "content" in joined:
-            contents = (old.get("content") or {}, new.get("content") or {})
-            joined["content"] = self.mapping(contents[0], contents[1], f"{pointer}/content", self.holder)
+        tables: list[dict[Any, Any]] = []
+        for document, entries in zip(self.documents, (old, new), strict=True):
+            real = [followed(document, entry) for entry in entries]
+            tables.append({(entry.get("in"), entry.get("name")): entry for entry in real})
+        joined: list[Any] = []
+        for number, key in enumerate({**tables[0], **tables[1]}):
+            both, at = [table[key] for table in tables if key in table], f"{pointer}/{number}"
+            if len(both) == 1 and both[0].get("required") and key[0] != "path":
+                self.review(at, f"{key[1]!r} is on one only, so it need not be sent")
+                both = [{**both[0], "required": False}]
+            joined.append(self.part("parameter", both[0], both[-1], at))
         return joined
 
-    def followed(self, node: Any, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a reference of a page names."""
-        seen: list[Any] = []
-        while isinstance(node, dict) and isinstance(node.get("$ref"), str) and node not in seen:
-            seen.append(node)
-            found = lookup(dict(document), node["$ref"])
-            node = found[0] if found else {}
-        return node if isinstance(node, dict) else {}
-
-    def schema(self, old: Any, new: Any, pointer: str) -> Any:
+    def schema(self, old: dict[str, Any], new: dict[str, Any], pointer: str) -> dict[str, Any]:
         """Join two schemas: any value that fits one of them fits the result."""
-        if not (isinstance(old, dict) and isinstance(new, dict)) or old == new or _same_reference(old, new):
-            return old
-        old, new = self.followed(old, self.documents[0]), self.followed(new, self.documents[1])
         joined: dict[str, Any] = {}
         for key in {**old, **new}:
             at = f"{pointer}/{escape(key)}"
@@ -124,7 +91,7 @@ class Join:
             if key in _TEXTS or key.startswith("x-") or (both and old[key] == new[key]):
                 joined.setdefault(key, old.get(key, new.get(key)))
             elif key == "properties":
-                joined[key] = self.mapping(old.get(key) or {}, new.get(key) or {}, at, self.schema)
+                joined[key] = self.parts("schema", mapping(old.get(key)), mapping(new.get(key)), at)
             elif key == "required":
                 joined[key] = [name for name in old.get(key) or [] if name in (new.get(key) or [])]
                 self.review(at, f"required is what both require: {', '.join(joined[key]) or 'nothing'}")
@@ -136,7 +103,7 @@ class Join:
             elif key in {"enum", "const"}:
                 self.values(joined, old, new, at)
             elif both and isinstance(old[key], dict) and isinstance(new[key], dict):
-                joined[key] = self.schema(old[key], new[key], at)
+                joined[key] = self.part("schema", old[key], new[key], at)
             elif key in _LISTS:
                 raise self.contradiction(at)
             else:
@@ -167,7 +134,3 @@ class Join:
         one, two = old.get("x-apifox-enum"), new.get("x-apifox-enum")
         if isinstance(one, list) and isinstance(two, list):
             joined["x-apifox-enum"] = [*one, *(entry for entry in two if entry not in one)]
-
-
-def _same_reference(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return "$ref" in old and old.get("$ref") == new.get("$ref")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from contract.document import ContractError, Page, copied, dump, operations, read, read_contract
+from contract.document import ContractError, Page, copied, dump, mapping, operations, read, read_contract
 from contract.join import Join
 
 _ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security")
@@ -34,15 +34,16 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
         ContractError: a page cannot be read, belongs to another host, or contradicts another page.
     """
     pages = [page for file in files for page in read(file)]
+    old = read_contract(current) if current.exists() else {}
     for page in pages:
         if not any(True for _ in operations(page.document)):
             raise ContractError(f"{page.name}: /paths: has no operation")
+        there = _host(page.document)
+        if there and old.get("servers") and not only and there != _host(old):
+            said = f"is of {there}, and the contract of {_host(old)}; --only replaces all"
+            raise ContractError(f"{page.name}: /servers: {said}")
     lines: list[str] = []
-    old = read_contract(current) if current.exists() else {}
     merged = join(pages, lines)
-    if old.get("servers") and not only:
-        for page in pages:
-            _same_host(old, page)
     kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
     servers = merged.get("servers") or old.get("servers")
     if len(pages) == 1 and not kept and merged.get("servers") == servers:
@@ -62,10 +63,9 @@ def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
     merged, names = copied(first.document), first.name
     for page in others:
         work = Join(names, page.name, (merged, page.document), lines)
-        for key in ("paths", "components"):
-            parts, pointer = page.document.get(key) or {}, f"/{key}"
-            each = work.path if key == "paths" else lambda a, b, at: work.mapping(a, b, at, work.schema)  # noqa: B023
-            merged[key] = work.mapping(merged.get(key) or {}, parts, pointer, each)
+        old, new = ([mapping(d.get(key)) for key in ("paths", "components")] for d in work.documents)
+        merged["paths"] = work.parts("path", old[0], new[0], "/paths")
+        merged["components"] = work.part("components", old[1], new[1], "/components")
         if _host(merged) and _host(page.document) and _host(merged) != _host(page.document):
             raise work.contradiction("/servers")
         merged["servers"] = merged.get("servers") or page.document.get("servers") or []
@@ -74,16 +74,9 @@ def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
     return merged
 
 
-def _same_host(old: Mapping[str, Any], page: Page) -> None:
-    here, there = _host(old), _host(page.document)
-    if there and there != here:
-        raise ContractError(f"{page.name}: /servers: is of {there}, and the contract of {here}; --only replaces all")
-
-
 def _host(document: Mapping[str, Any]) -> str:
     servers = document.get("servers") or [{}]
-    url = servers[0].get("url") if isinstance(servers[0], dict) else None
-    return urlsplit(str(url or "")).netloc
+    return urlsplit(str(mapping(servers[0]).get("url") or "")).netloc
 
 
 def _tags(*documents: Mapping[str, Any]) -> list[Any]:
