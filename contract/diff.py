@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import attrs
@@ -39,10 +40,8 @@ class Change:
 
 def changes(old: Part, new: Part) -> list[Change]:
     """Return the changes that matter to a caller or a maintainer, the worst first, each pointer once."""
-    rank = [BREAK, REVIEW, NOTE]
-    judged = sorted(map(_judge, compare(old, new)), key=lambda change: rank.index(change.verdict))
     once: dict[tuple[str, str], Change] = {}
-    for change in judged:
+    for change in sorted(map(_judge, compare(old, new)), key=lambda change: -EXIT_CODES[change.verdict]):
         # A component is changed once, however many operations use it.
         once.setdefault((change.pointer, change.what), change)
     return list(once.values())
@@ -64,8 +63,10 @@ def _verdict(difference: Difference) -> tuple[str, str]:
     asked = role in {"parameter", "body"}
     before, after = difference.old, difference.new
     match aspect:
+        case "is" if before == "header":
+            return NOTE, "this client does not read response headers by name"
         case "is" if after is None:
-            return _gone(before)
+            return BREAK, f"code that uses the {before} fails"
         case "is" if before is None:
             if asked and difference.part.aspects.get("required"):
                 return BREAK, f"calls without this {after} are refused"
@@ -82,7 +83,7 @@ def _verdict(difference: Difference) -> tuple[str, str]:
             return (NOTE, "null may be sent") if after else (BREAK, "calls that send null are refused")
         case "nullable":
             return (BREAK, "code that relies on it meets null") if after else (NOTE, "null does not come any more")
-        case "enum" if asked and after is not None and (before is None or set(_keys(before)) - set(_keys(after))):
+        case "enum" if asked and after is not None and (before is None or any(value not in after for value in before)):
             return BREAK, "calls that send another value are refused"
         case "enum":
             return REVIEW, _enum_meaning(before, after)
@@ -102,12 +103,6 @@ def _verdict(difference: Difference) -> tuple[str, str]:
             return NOTE, "the text has a form now, or another; the generated model may read it as another type"
         case _:
             return NOTE, "nothing to do"
-
-
-def _gone(what: Any) -> tuple[str, str]:
-    if what == "header":
-        return NOTE, "this client does not read response headers by name"
-    return BREAK, f"code that uses the {what} fails"
 
 
 def _enum_meaning(old: Any, new: Any) -> str:
@@ -135,24 +130,18 @@ def _is_tighter(key: str, old: Any, new: Any) -> bool:
     return new is not False
 
 
-def _keys(values: Sequence[Any]) -> list[str]:
-    return [json.dumps(value, sort_keys=True) for value in values]
-
-
 def _said(value: Any) -> str:
-    if value is None:
-        return "nothing"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return " ".join(text.split())
+    return "nothing" if value is None else " ".join(text.split())
 
 
 def _short(value: Any) -> str:
     return _around(_said(value), "")[0]
 
 
-def _around(old: str, new: str) -> tuple[str, str]:
+def _around(old: str, new: str) -> list[str]:
     """Cut two long texts around the place where they begin to differ."""
-    at = next((n for n, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), min(len(old), len(new)))
+    at = next((n for n, pair in enumerate(zip_longest(old, new)) if pair[0] != pair[1]), 0)
     start = max(0, at - 40) if max(len(old), len(new)) > 120 else 0
-    cut = [f"{'...' if start else ''}{text[start : start + 117]}" for text in (old, new)]
-    return tuple(f"{part}..." if len(text) > start + 117 else part for part, text in zip(cut, (old, new), strict=True))  # type: ignore[return-value]
+    end = start + 117
+    return [f"{'...' if start else ''}{text[start:end]}{'...' if len(text) > end else ''}" for text in (old, new)]
