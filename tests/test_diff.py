@@ -274,6 +274,17 @@ def test_a_change_between_two_edits_has_its_verdict(name: str) -> None:
     assert [change.verdict for change in changes(of_document(old.all), of_document(new.all))] == [verdict]
 
 
+def test_a_change_of_a_request_body_is_told_at_the_body() -> None:
+    """The pointer of a change inside a request body leads into the body, not into an answer of the operation."""
+    old, new = Doc(), Doc()
+    for doc, kind in ((old, "string"), (new, "integer")):
+        body_of(doc, properties={"a": {"type": kind}})
+
+    (change,) = changes(of_document(old.all), of_document(new.all))
+
+    assert change.pointer.endswith("/get/requestBody/content/application~1json/schema/properties/a")
+
+
 def test_a_component_that_many_operations_use_changes_once() -> None:
     """A change of one pointer is one line, with the worst verdict, however many operations use it."""
     old, new = Doc(), Doc()
