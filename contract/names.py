@@ -15,13 +15,12 @@ from openapi_python_client.parser import GeneratorData, openapi
 from openapi_python_client.parser.openapi import Endpoint
 from openapi_python_client.parser.properties import EnumProperty, ModelProperty, Property
 from openapi_python_client.schema.untrusted_string import UntrustedString
-from openapi_python_client.strings import PythonIdentifier
 
 from contract import document as documents
 from contract.dialect import label_table, translate
-from contract.document import ContractError, unnamed_path
+from contract.document import ContractError
 from contract.overlay import left_out, named
-from contract.validate import fit, validate
+from contract.validate import fit, modules, validate
 
 # What the generated code calls by these names: inside a function that takes parameters, and inside a model.
 _IN_FUNCTIONS = {"asyncio_detailed", "body", "cookies", "headers", "params", "quote", "sync_detailed"}
@@ -55,14 +54,7 @@ class Plan:
 
     def modules(self) -> dict[tuple[str, str], tuple[str, Endpoint]]:
         """Return the module and the generator's description of each operation, by method and path without names."""
-        return {
-            (endpoint.method, unnamed_path(endpoint.path.get_untrusted_value())): (
-                f"{tag}.{PythonIdentifier(endpoint.name, self.config.field_prefix)}",
-                endpoint,
-            )
-            for tag, collection in self.data.endpoint_collections_by_tag.items()
-            for endpoint in collection.endpoints
-        }
+        return {key: (module, endpoint) for key, module, endpoint in modules(self.data, self.config)}
 
     def fields(self) -> dict[str, dict[str, Property]]:
         """Return the generator's description of each field, by the class of the model and the field's name in JSON."""
@@ -96,34 +88,39 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
     overlay = documents.parse((root / "overlay.yaml").read_text(encoding="utf-8"), "overlay.yaml")
     changed = named(contract, overlay)
     notes += left_out(contract, changed)
-    fitting, more = fit(changed, config)
+    notes += fit(changed, config)
     overrides = _Overrides(config.class_overrides)
     data: Any
     with _adapted() as labels:
         try:
             config.class_overrides = overrides
-            data = GeneratorData.from_dict(fitting, config=config)
+            data = GeneratorData.from_dict(changed, config=config)
         except Exception as error:  # on invalid input the generator may raise any error
             data = error
-    for model in data.models if isinstance(data, GeneratorData) else ():
-        for prop in _properties(model):
-            if prop.python_name in _IN_MODELS:
-                _rename(prop, f"{config.field_prefix}{prop.python_name}", config)
-    data = validate(fitting, data, config, name)
+    if isinstance(data, GeneratorData):
+        _rename(data, config)
+    data = validate(changed, data, config, name)
     if overrides.unused:
         raise ContractError(f"generator.yaml: class_overrides: {min(overrides.unused)} matches no class")
-    return Plan(fitting, config, data, labels, [*notes, *more])
+    return Plan(changed, config, data, labels, notes)
 
 
-def _rename(prop: Any, name: str, config: Config) -> None:
-    prop.set_python_name(new_name=UntrustedString(name), config=config)
+def _rename(data: GeneratorData, config: Config) -> None:
+    """Rename what the generated code calls by names of its own, as the generator does it with `client` and `url`."""
+    fields: list[Any] = [prop for model in data.models for prop in _properties(model)]
+    names = [(prop, f"{config.field_prefix}{prop.python_name}") for prop in fields if prop.python_name in _IN_MODELS]
+    for _, _, endpoint in modules(data, config):
+        found = [(prop, where) for where, prop in endpoint.iter_all_parameters() if prop.python_name in _IN_FUNCTIONS]
+        names += [(prop, f"{prop.python_name}_{where}") for prop, where in found]
+    for prop, name in names:
+        prop.set_python_name(new_name=UntrustedString(name), config=config)
 
 
 @contextmanager
 def _adapted() -> Generator[dict[str, dict[str, str]]]:
-    """Collect the labels of each enum, because the generator drops `x-apifox-enum`, and keep its own names free."""
+    """Collect the labels of each enum, because the generator drops `x-apifox-enum`."""
     labels: dict[str, dict[str, str]] = {}
-    original, check = EnumProperty.build, Endpoint._check_parameters_for_conflicts
+    original = EnumProperty.build
 
     def build(*, data: Any, **arguments: Any) -> Any:
         table = label_table((data.model_extra or {}).get("x-apifox-enum"))
@@ -134,17 +131,6 @@ def _adapted() -> Generator[dict[str, dict[str, str]]]:
             labels.setdefault(str(prop.class_info.name), {}).update(found)
         return prop, known
 
-    def rename(self: Endpoint, *, config: Config, **arguments: Any) -> Any:
-        # As the generator does it with `client` and `url`.
-        for where, prop in self.iter_all_parameters():
-            if prop.python_name in _IN_FUNCTIONS:
-                _rename(prop, f"{prop.python_name}_{where}", config)
-        return check(self, config=config, **arguments)
-
     # The generator copies all models that an operation can reach, once for each operation, and drops the originals.
-    with (
-        patch.object(EnumProperty, "build", build),
-        patch.object(Endpoint, "_check_parameters_for_conflicts", rename),
-        patch.object(openapi, "deepcopy", copy),
-    ):
+    with patch.object(EnumProperty, "build", build), patch.object(openapi, "deepcopy", copy):
         yield labels

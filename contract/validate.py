@@ -13,25 +13,21 @@ from openapi_python_client import schema as oai
 from openapi_python_client.config import Config
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError, ParseError
+from openapi_python_client.parser.openapi import Endpoint
 from openapi_python_client.parser.properties import EnumProperty, Schemas, property_from_data
 from openapi_python_client.parser.properties.schemas import Class
 from openapi_python_client.strings import ClassName, PythonIdentifier, snake_case
 from pydantic import ValidationError
 
 from contract.dialect import BYTES
-from contract.document import ContractError, copied, escape, followed, operations, place, resolve, unnamed_path, walk
+from contract.document import INSIDE, ContractError, copied, escape, operations, place, resolve, unnamed_path, walk
 from contract.overlay import jsonpath, way_out
 from contract.values import kinds_of, normal, variants
 
 _POINTER = "x-duomi-pointer"
-# No code is made of these, so a mistake in one of them is no reason to reject a page.
-_ASIDE = {
-    "example", "examples", "externalDocs", "contact", "license", "links", "callbacks", "security", "securitySchemes",
-    "discriminator", "xml", "servers", "tags", "encoding", "headers", "multipleOf", "maximum", "minimum", "deprecated",
-    "exclusiveMaximum", "exclusiveMinimum", "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems",
-    "maxProperties", "minProperties", "readOnly", "writeOnly", "style", "explode", "allowReserved", "allowEmptyValue",
-}  # fmt: skip
-_MAPS = {"properties", "paths", "responses", "content", "schemas", "parameters", "requestBodies"}
+_MAPS = {key for inside in INSIDE.values() for key, kind in inside.items() if kind.startswith("*")}
+# What code is made of, besides; a mistake in anything else is no reason to reject a page.
+_CODE = {"$ref", "openapi", "info", "type", "format", "enum", "const", "nullable", "required", "name", "in"}
 _DEFAULTS: dict[str, Any] = {"description": "", "title": "", "version": "1.0.0", "info": {}}
 # What a value without parts is made of.
 _SCALAR = {"type", "nullable", "format", "enum", "const", "x-enum-varnames"}
@@ -43,9 +39,8 @@ _TAKEN = {
 }  # fmt: skip
 
 
-def fit(document: dict[str, Any], config: Config) -> tuple[dict[str, Any], list[str]]:
-    """Return the document without what the generator does not need and cannot read, and a line for each change."""
-    document = copied(document)
+def fit(document: dict[str, Any], config: Config) -> list[str]:
+    """Take out of a document what the generator does not need and cannot read, and return a line for each change."""
     notes: list[str] = []
     errors: list[Any] = []
     for _ in range(20):
@@ -55,12 +50,12 @@ def fit(document: dict[str, Any], config: Config) -> tuple[dict[str, Any], list[
         if not repaired:
             break
     for kind, part, pointer in () if errors else walk(document):
-        if kind == "schema":
-            notes += _fit_schema(document, part, pointer, config)
-        elif kind == "body":
-            with suppress(ContractError):  # validation tells of a reference that leads nowhere
+        with suppress(ContractError):  # validation tells of a reference that leads nowhere
+            if kind == "schema":
+                notes += _fit_schema(document, part, pointer, config)
+            elif kind == "body":
                 notes += _fit_body(document, part, pointer)
-    return document, notes
+    return notes
 
 
 def _structure(document: dict[str, Any]) -> Iterator[Any]:
@@ -91,7 +86,8 @@ def _repair(document: dict[str, Any], error: Any) -> str | None:
     keys, values = _walk(document, error["loc"])
     pointer = _pointer_of(keys)
     missing, last = error["type"] == "missing", error["loc"][-1]
-    aside = any(key in _ASIDE and before not in _MAPS for before, key in pairwise([None, *keys]))
+    named = (key for before, key in pairwise(["", *keys]) if before not in _MAPS and isinstance(key, str))
+    aside = not _CODE.union(*INSIDE.values()).issuperset(named)
     if missing and last in _DEFAULTS and not aside and isinstance(values[-1], dict):
         values[-1][last] = copy.deepcopy(_DEFAULTS[last])
         return f"NOTE   {pointer}/{last}: is missing; {_DEFAULTS[last]!r} is taken"
@@ -117,7 +113,7 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
                 yield f"NOTE   {pointer}/enum: its names would collide, so they are numbered"
     if schema.get("default") is not None:
         parts = [part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key) or []]
-        named = followed(document, parts[0]) if len(parts) == 1 and "$ref" in parts[0] else {}
+        named, _ = resolve(document, parts[0], pointer) if len(parts) == 1 and "$ref" in parts[0] else ({}, "")
         alone = {key: value for key, value in (named if parts else schema).items() if key in _SCALAR}
         if not _is_built({**alone, "default": schema["default"]}, config) and _is_built(alone, config):
             yield f"NOTE   {pointer}/default: {schema['default']!r} is no such value, and is left out"[:300]
@@ -250,20 +246,23 @@ def _way_out(pointer: str, said: str) -> str:
     return way_out(pointer)
 
 
-def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Iterator[str]:
-    """Yield where two parts would share a file or a name."""
-    modules: dict[str, str] = {}
-    paths = {(method, unnamed_path(path)): path for path, method, _ in operations(document)}
+def modules(data: GeneratorData, config: Config) -> Iterator[tuple[tuple[str, str], str, Endpoint]]:
+    """Yield the method and path without names, the module, and the generator's description of each operation."""
     for tag, collection in data.endpoint_collections_by_tag.items():
         for endpoint in collection.endpoints:
-            module = f"api/{tag}/{PythonIdentifier(endpoint.name, config.field_prefix)}.py"
-            path = paths[endpoint.method, unnamed_path(endpoint.path.get_untrusted_value())]
-            named = f"{endpoint.method.upper()} {path}"
-            if modules.setdefault(module, named) != named:
-                yield (
-                    f"/paths: {modules[module]} and {named} would both be {module}; overlay.yaml could name one: "
-                    f'{{target: "{jsonpath(place(path, endpoint.method))}", update: {{operationId: another_name}}}}'
-                )
+            module = f"{tag}.{PythonIdentifier(endpoint.name, config.field_prefix)}"
+            yield (endpoint.method, unnamed_path(endpoint.path.get_untrusted_value())), module, endpoint
+
+
+def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Iterator[str]:
+    """Yield where two parts would share a file or a name."""
+    files: dict[str, str] = {}
+    paths = {(method, unnamed_path(path)): path for path, method, _ in operations(document)}
+    for key, module, endpoint in modules(data, config):
+        file, named = f"api/{module.replace('.', '/')}.py", f"{endpoint.method.upper()} {paths[key]}"
+        if files.setdefault(file, named) != named:
+            update = f'{jsonpath(place(paths[key], endpoint.method))}", update: {{operationId: another_name}}}}'
+            yield f'/paths: {files[file]} and {named} would both be {file}; overlay.yaml could name one: {{target: "{update}'
     classes: dict[str, str] = {}
     for item in (*data.models, *data.enums):
         name, module = str(item.class_info.name), str(item.class_info.module_name)
