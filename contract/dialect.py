@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -46,27 +47,23 @@ def is_modelled(kind: str, *, body: bool) -> bool:
     return kind in _FORMS if body else kind.startswith("text/")
 
 
-def label_table(entries: Any) -> dict[str, str]:
+def label_table(listed: Any) -> dict[str, str]:
     """Read `x-apifox-enum` as a table from value to label, without empty labels."""
-    if not isinstance(entries, list):
-        return {}
-    named_ones = ((e.get("value"), e.get("name")) for e in entries if isinstance(e, dict))
-    return {str(value): name.strip() for value, name in named_ones if isinstance(name, str) and name.strip()}
+    pairs = ((mapping(entry).get("value"), mapping(entry).get("name")) for _, entry in entries(listed))
+    return {str(value): name.strip() for value, name in pairs if isinstance(name, str) and name.strip()}
 
 
 def translate(document: dict[str, Any], overrides: Mapping[str, str] | None = None) -> tuple[dict[str, Any], list[str]]:
     """Return the document as OpenAPI says it, and a line for each rewriting."""
-    work = _Translation(_plain_extensions(document), overrides or {})
+    work = _Translation(json.loads(json.dumps(document), object_hook=_plain_extensions), overrides or {})
     for rules in work.PASSES:
         work.rewrite(rules, work.document)
     return work.document, list(dict.fromkeys(work.notes))
 
 
-def _plain_extensions(node: Any) -> Any:
+def _plain_extensions(node: dict[str, Any]) -> dict[str, Any]:
     """Give Apidog's extensions the names of Apifox's, which mean the same."""
-    if isinstance(node, dict):
-        return {re.sub(r"^x-apidog-", "x-apifox-", key): _plain_extensions(child) for key, child in node.items()}
-    return [_plain_extensions(child) for child in node] if isinstance(node, list) else node
+    return {re.sub(r"^x-apidog-", "x-apifox-", key): child for key, child in node.items()}
 
 
 # Each rewriting's place inside the part, and what is said about it.
@@ -101,7 +98,8 @@ class _Translation:
     def version(self, document: dict[str, Any]) -> Notes:
         if str(document.get("openapi")).count(".") < 2:
             document["openapi"] = f"{document['openapi']}.0"
-        components, paths = _mapping(document, "components"), _mapping(document, "paths")
+        components = document["components"] = mapping(document.get("components"))
+        paths = document["paths"] = mapping(document.get("paths"))
         for name, scheme in entries(components.get("securitySchemes")):
             if isinstance(scheme, dict) and str(scheme.get("type")).lower() in {"bearer", "basic"}:
                 where = f"/components/securitySchemes/{escape(name)}/type"
@@ -120,7 +118,7 @@ class _Translation:
                 yield "/operationId", f"{name!r} is another operation's name, too, and is left out"
                 del operation["operationId"]
             self.names.add(spelling)
-        answers = _mapping(operation, "responses")
+        answers = operation["responses"] = mapping(operation.get("responses"))
         for status in list(answers):
             if not re.fullmatch(r"[1-9][0-9]{2}|[1-5](xx|XX)|default", status):
                 # Apifox writes a second answer of one status as `x-200:name`.
@@ -138,7 +136,7 @@ class _Translation:
             parameter["schema"] = {"type": "string"}
 
     def body(self, body: dict[str, Any]) -> Notes:
-        _mapping(body, "content")
+        body["content"] = mapping(body.get("content"))
         yield from self.content(body, body=True)
         for media, entry in body["content"].items():
             if not isinstance(entry.get("schema"), dict):
@@ -155,7 +153,7 @@ class _Translation:
                 yield f"/content/{escape(media)}", f"is not modelled, {kept[0]} is"
                 del content[media]
             else:
-                _mapping(content, media)
+                content[media] = mapping(content[media])
 
     def types(self, schema: dict[str, Any]) -> Notes:
         kind = schema.get("type")
@@ -288,8 +286,6 @@ class _Translation:
 
     def parameters(self, holder: dict[str, Any]) -> Notes:
         """Leave one parameter of each place and name."""
-        if holder.get("parameters") is None:
-            holder.pop("parameters", None)
         if not isinstance(holder.get("parameters"), list):
             return
         kept: dict[Any, Any] = {}
@@ -356,10 +352,3 @@ def _borrowed(schema: dict[str, Any], source: dict[str, Any], entry: dict[str, A
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _mapping(holder: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return the mapping below a key, and make an empty one of anything else."""
-    holder[key] = mapping(holder.get(key))
-    found: dict[str, Any] = holder[key]
-    return found

@@ -175,9 +175,9 @@ def parameters(
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the parameters of an operation and of its path, each with its pointer."""
     outer = pointer.rpartition("/")[0]
-    shared = document["paths"][path].get("parameters", [])
+    shared = document["paths"][path].get("parameters") or []
     found: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
-    for listed, base in ((shared, outer), (operation.get("parameters", []), pointer)):
+    for listed, base in ((shared, outer), (operation.get("parameters") or [], pointer)):
         for number, entry in enumerate(listed):
             parameter, where = resolve(document, entry, f"{base}/parameters/{number}")
             found[parameter["in"], parameter["name"]] = parameter, where

@@ -47,8 +47,7 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
     kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
     servers = merged.get("servers") or old.get("servers")
     if len(pages) == 1 and not kept and merged.get("servers") == servers:
-        text = pages[0].text
-        return Merged(pages[0].document, text if text.endswith("\n") else f"{text}\n", lines, [])
+        return Merged(pages[0].document, pages[0].text.removesuffix("\n") + "\n", lines, [])
     if servers:
         merged["servers"] = servers
     if kept:
