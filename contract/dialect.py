@@ -81,7 +81,7 @@ class _Translation:
 
     def rewrite(self, rules: Rules, node: Any, kind: str = "document", pointer: str = "") -> None:
         """Follow the rules in a part and all that is in it, each once."""
-        for inner, part, where in walk(node, kind, pointer):
+        for inner, part, where in walk(node, kind, pointer, schemas="schema" in rules):
             for rule in (type(self).reference,) if "$ref" in part else rules.get(inner, ()):
                 if (rule, id(part)) not in self.done:
                     self.done[rule, id(part)] = part

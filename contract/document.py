@@ -256,22 +256,25 @@ def entries(parts: Any) -> list[tuple[Any, Any]]:
     return list(enumerate(parts)) if isinstance(parts, list) else []
 
 
-def walk(node: Any, kind: str = "document", pointer: str = "") -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield the kind, the node and the JSON pointer of a part and of those inside it.
+def walk(
+    node: Any, kind: str = "document", pointer: str = "", *, schemas: bool = True
+) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield the kind, the node and the JSON pointer of a part and of those inside it, without schemas if it is said so.
 
     A part comes before those inside it, which may still change.
     """
     left = [(kind, node, pointer)]
     while left:
         kind, node, pointer = left.pop()
-        if not isinstance(node, dict):
+        if not isinstance(node, dict) or (kind == "schema" and not schemas):
             continue
         yield kind, node, pointer
         inside: list[tuple[str, Any, str]] = []
         for key, inner in INSIDE[kind].items() if "$ref" not in node else ():
+            if key not in node:
+                continue
             if inner.startswith("*"):
-                named = entries(node.get(key))
-                inside += [(inner[1:], part, f"{pointer}/{key}/{escape(name)}") for name, part in named]
+                inside += [(inner[1:], part, f"{pointer}/{key}/{escape(name)}") for name, part in entries(node[key])]
             else:
-                inside.append((inner, node.get(key), f"{pointer}/{key}"))
+                inside.append((inner, node[key], f"{pointer}/{key}"))
         left += reversed(inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -48,6 +49,11 @@ class Part:
             "extras": schema.get("additionalProperties") is not False if kind == "object" else None,
         }
         return self.new(what, schema, pointer, **aspects, **(_said(schema) if texts else {}))
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """The parts inside by name, read once."""
+        return dict(self.inside())
 
     def inside(self) -> Iterator[tuple[str, Part]]:
         """Yield the parts inside by name, each read when it is asked for, since a schema may stand inside itself."""
@@ -155,7 +161,7 @@ def compare(old: Part, new: Part, seen: set[Any] | None = None) -> Iterator[Diff
             yield Difference(new, aspect, before, after)
     if old.aspects.get("type") != new.aspects.get("type"):
         return
-    before, after = dict(old.inside()), dict(new.inside())
+    before, after = old.parts, new.parts
     for name in {**before, **after}:
         if name in before and name in after:
             yield from compare(before[name], after[name], seen)
