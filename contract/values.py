@@ -151,7 +151,10 @@ def _kind(member: Any) -> str:
 
 def pythonic(value: Any, hint: Any) -> Any:
     """Turn a JSON value into what a generated function takes."""
-    for kind, members in by_kind(hint).items():
+    found = by_kind(hint)
+    if isinstance(value, str) and "string" in found:
+        return value
+    for kind, members in found.items():
         match kind, value:
             case "enum", str() | int() | float():
                 return members[0](value)
