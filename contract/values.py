@@ -106,8 +106,9 @@ def example(
     spent = spent or itertools.count()
     if next(spent) > MOST_PARTS:
         raise LookupError(f"an example of it has more than {MOST_PARTS} parts")
-    allowed = (schema for schema, _ in leaves(document, node) if schema.get("type") != "null")
-    schema: dict[str, Any] = next(allowed, {"type": "null"})
+    allowed = [schema for schema, _ in leaves(document, node) if schema.get("type") != "null"]
+    # Beside a constant the generated code may take no other value.
+    schema: dict[str, Any] = min(allowed, key=lambda each: "const" not in each, default={"type": "null"})
     kind = min(_kinds(schema))
     if kind == "enum":
         return next(value for value in reversed(schema["enum"]) if value is not None)
@@ -150,26 +151,34 @@ def _kind(member: Any) -> str:
 
 
 def pythonic(value: Any, hint: Any) -> Any:
-    """Turn a JSON value into what a generated function takes."""
+    """Turn a JSON value into what a generated function takes, of several types into the first that it fits."""
     found = by_kind(hint)
     if isinstance(value, str) and "string" in found:
         return value
+    errors: list[Exception] = []
     for kind, members in found.items():
-        match kind, value:
-            case "enum", str() | int() | float():
-                return members[0](value)
-            case "object", dict():
-                return members[0].from_dict(value)
-            case "date-time" | "date", _:
-                return members[0].fromisoformat(value)
-            case "uuid", _:
-                return uuid.UUID(str(value))
-            case "binary", bytes():
-                return members[0](payload=io.BytesIO(value))
-            case "array", list():
-                return [pythonic(item, typing.get_args(members[0])[0]) for item in value]
-            case _:
-                pass
+        try:
+            match kind, value:
+                case "enum", str() | int() | float():
+                    return members[0](value)
+                case "object", dict():
+                    return members[0].from_dict(value)
+                case "date-time" | "date", _:
+                    return members[0].fromisoformat(value)
+                case "uuid", _:
+                    return uuid.UUID(str(value))
+                case "binary", bytes():
+                    return members[0](payload=io.BytesIO(value))
+                case "array", list():
+                    return [pythonic(item, typing.get_args(members[0])[0]) for item in value]
+                case _:
+                    pass
+        except (TypeError, ValueError) as error:
+            errors.append(error)
+    if errors and not any(
+        kind in {"any", "boolean", "integer", "number"} or kind.startswith("const ") for kind in found
+    ):
+        raise errors[0]
     return value
 
 
