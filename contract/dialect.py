@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 from urllib.parse import unquote
@@ -246,14 +247,16 @@ class _Translation:
 
     def written(self, parameter: dict[str, Any]) -> Notes:
         """Say as text what the generator does not write into a path, a query, a header or a cookie."""
-        try:
-            kinds = kinds_of(self.document, parameter["schema"])
-        except (ContractError, AttributeError, TypeError):
-            return  # validation tells what is wrong with it
-        where = parameter.get("in")
+        kinds, where = self.kinds(parameter["schema"]), parameter.get("in")
         if "binary" in kinds or (where in _WRITTEN and (len(kinds) > 1 or kinds - _WRITTEN[where])):
             yield "/schema", f"the generator does not write {'|'.join(sorted(kinds))} into a {where}; it is text"
             parameter["schema"] = {"type": "string"}
+
+    def kinds(self, schema: Any) -> set[str]:
+        """Return the kinds of value that a schema allows; none if something is wrong with it, which validation tells."""
+        with suppress(ContractError, AttributeError, TypeError):
+            return kinds_of(self.document, schema)
+        return set()
 
     def fitting(self, holder: dict[str, Any], *, body: bool) -> Notes:
         """Give bytes, text and forms a schema that they can have."""
@@ -263,7 +266,7 @@ class _Translation:
             if not isinstance(schema, dict):
                 continue
             real = followed(self.document, schema)
-            if not body and (not schema or real.get("type") == "null"):
+            if not body and (not schema or self.kinds(schema) == {"null"}):
                 yield where, "says nothing about the body; it may be anything"
                 entry["schema"] = {}
             elif kind == BYTES and real.get("format") != "binary":
