@@ -213,9 +213,9 @@ def test_all_unfinished_tasks_end_at_the_deadline(kind: str) -> None:
     began = time.monotonic()
 
     with FaultServer([hang]) as server:
-        outcomes = collect(kind, server.url, map(str, range(300)), timeout=0.7)
+        outcomes = collect(kind, server.url, map(str, range(300)), timeout=2.0)
 
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 4.0
     assert len(outcomes) == 300
     assert {type(outcome.error) for outcome in outcomes} == {TaskTimeoutError}
 
