@@ -22,6 +22,7 @@ from duomi._config import (
     check_task_id,
     check_tasks,
     check_timeout,
+    loading,
     with_interval_of_tests,
 )
 from duomi._core.poll import Poller, WatchFlow, raise_if_failed, watch_flow
@@ -208,7 +209,8 @@ class Duomi:
                 wrong with one task is in its `Outcome.error`; a key that is refused ends all.
         """
         check_callback("on_update", on_update)
-        from duomi._io.completed import Completed  # noqa: PLC0415  (who asks for one task need not load it)
+        with loading():
+            from duomi._io.completed import Completed  # noqa: PLC0415  (who asks for one task need not load it)
 
         pollers = make_pollers(self._driver, tasks, timeout, polling, max_in_flight)
         return Completed(self._driver, pollers, max_in_flight, on_update)
@@ -231,7 +233,8 @@ class Duomi:
             DownloadError: the task is not finished, failed or has no video; a file already exists and `if_exists` is `"error"`; or a clip did not
                 arrive complete. What was saved before is in `saved`.
         """
-        from duomi._io import clips  # noqa: PLC0415  (a call that fetches none need not load it)
+        with loading():
+            from duomi._io import clips  # noqa: PLC0415  (a call that fetches none need not load it)
 
         return clips.download(self._driver, clips.make_save(self._driver, task, directory, if_exists, on_progress))
 
@@ -245,7 +248,8 @@ class Duomi:
             ConfigurationError: there is no such clip.
             DownloadError: the task is not finished, failed or has no video; or, as you read, the clip did not arrive complete.
         """
-        from duomi._io import clips  # noqa: PLC0415  (as above)
+        with loading():
+            from duomi._io import clips  # noqa: PLC0415  (as above)
 
         return clips.Clip(self._driver, clips.make_stream(self._driver, task, index))
 

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
 from ipaddress import IPv4Network, ip_address
@@ -264,6 +265,19 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
             + (", or allow_insecure=True" if given is not None else "")
         )
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+@contextmanager
+def loading() -> Generator[None]:
+    """Import within this block what is loaded at first use, when there may be no file descriptor left.
+
+    Raises:
+        ConfigurationError: a module cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"a part of duomi cannot be loaded: {error}") from error
 
 
 def with_interval_of_tests(polling: Polling, base_url: str) -> Polling:

@@ -22,7 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from duomi._config import is_loopback
+from duomi._config import is_loopback, loading
 from duomi._core.reply import PROXY
 from duomi._errors import ConfigurationError
 
@@ -67,8 +67,9 @@ class Lane(_HoldsConnection, httpx.HTTPTransport):
     """One connection, with blocking sockets."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        from duomi._io.connection import OneConnection  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
-        from duomi._io.network import Network  # noqa: PLC0415  (as above)
+        with loading():
+            from duomi._io.connection import OneConnection  # noqa: PLC0415  (httpcore takes longer to import than all of this package)
+            from duomi._io.network import Network  # noqa: PLC0415  (as above)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
         self._name(proxy)
@@ -80,8 +81,9 @@ class AsyncLane(_HoldsConnection, httpx.AsyncHTTPTransport):
     """One connection, for asyncio and trio."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        from duomi._io.connection import OneConnection  # noqa: PLC0415  (as above)
-        from duomi._io.network import AsyncNetwork  # noqa: PLC0415  (as above)
+        with loading():
+            from duomi._io.connection import OneConnection  # noqa: PLC0415  (as above)
+            from duomi._io.network import AsyncNetwork  # noqa: PLC0415  (as above)
 
         super().__init__(verify=tls, limits=_ONE, proxy=proxy)
         self._name(proxy)
