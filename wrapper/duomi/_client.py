@@ -312,6 +312,11 @@ class PollOnce(NamedTuple):
     typical: Typical
 
 
+def attempt_timeout(client: Duomi) -> float:
+    """Return the seconds that one attempt of a client may take."""
+    return client._driver.settings.timeout
+
+
 def poll_once(
     lend_client: Callable[[], AbstractContextManager[Duomi]], task_id: str, turn_within: float, over_within: float
 ) -> PollOnce:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from duomi._client import Duomi
+from duomi._client import Duomi, attempt_timeout
 from duomi._errors import ConfigurationError
 
 log: Final = logging.getLogger("duomi")
@@ -45,7 +45,7 @@ class ProcessLocalClient:
         If no client can be made it is 0; the poll will tell why.
         """
         with suppress(Exception), self.lend() as client:
-            return 2.0 * client._driver.settings.timeout
+            return 2.0 * attempt_timeout(client)
         return 0.0
 
     def warn(self, text: str) -> None:
