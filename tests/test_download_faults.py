@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, T
 from duomi._core.download import Disk, Head, Urls
 from duomi._core.request import Runtime
 from duomi._core.save import Target, save_flow
-from duomi._io.files import Folder
+from duomi._io.files import Folder, PartFile
 from faults import Authority, Exchange, FaultServer, Play, answer, drip, half, hang, head, raw, then_hang
 from harness import KEY, TABLE_KINDS, Caller
 
@@ -367,6 +370,87 @@ def test_a_cancelled_download_leaves_no_file(tmp_path: Path, backend: str) -> No
 
     with FaultServer([then_hang(head(200, {"content-length": "99"}), b"x")]) as server:
         anyio.run(main, server.url, backend=backend)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+DISK = "AnyIO"  # so anyio's threads are called
+STEPS = {
+    "the part is made": (Path, "open"),
+    "it is written to the disk": (os, "fsync"),
+    "it takes its name": (os, "link"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_download_cancelled_while_the_disk_works_leaves_no_part(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio's own cancellation does not wait for the thread of the disk; no part is left, and no half of a clip."""
+    owner, name = STEPS[step]
+    work, discard = getattr(owner, name), PartFile.discard
+    discarding = threading.Event()
+    cancel: list[Callable[[], object]] = []
+
+    def slow_work(*args: Any, **named: Any) -> Any:
+        result = work(*args, **named)
+        if cancel and threading.current_thread().name.startswith(DISK):
+            cancel.pop()()
+            assert discarding.wait(20)
+        return result
+
+    def watched_discard(part: PartFile) -> None:
+        discarding.set()
+        discard(part)
+
+    async def main(url: str) -> None:
+        async with AsyncDuomi(KEY, base_url=url) as client:
+            saving = asyncio.ensure_future(client.download(Task.from_payload(finished(f"{url}/1.mp4")), tmp_path))
+            cancel.append(partial(asyncio.get_running_loop().call_soon_threadsafe, saving.cancel))
+            with pytest.raises(asyncio.CancelledError):
+                await saving
+
+    monkeypatch.setattr(owner, name, slow_work)
+    monkeypatch.setattr(PartFile, "discard", watched_discard)
+    with FaultServer([clip()]) as server:
+        asyncio.run(main(server.url))
+    for thread in threading.enumerate():
+        if thread.name.startswith(DISK):
+            thread.join(20)
+
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert left == ({"t.mp4": CLIP} if step == "it takes its name" else {})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_while_the_part_is_made_leaves_no_part(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is discarded also if the interrupt came before anyone knew of it."""
+    make = Path.open
+
+    def interrupted(path: Path, *args: Any) -> Any:
+        make(path, *args).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "open", interrupted)
+    with FaultServer([clip()]) as server, pytest.raises(KeyboardInterrupt):
+        Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_cannot_be_taken_is_given_back(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without hard links the name is claimed with an empty file, which does not stay if the clip cannot follow."""
+
+    def fail(_part: Path, _path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.delattr("os.link")
+    monkeypatch.setattr(Path, "replace", fail)
+    with FaultServer([clip()]) as server, pytest.raises(DownloadError, match="Input/output error"):
+        Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -61,23 +62,33 @@ class Folder:
 
 
 class PartFile:
-    """A file beside its target, under a name of its own; it takes the target's name when it is complete."""
+    """A file beside its target, under a name of its own; it takes the target's name when it is complete.
+
+    Its steps may run in a thread. asyncio does not wait for a thread when it cancels a task, so `discard` does.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
         self._file: BinaryIO | None = None
+        self._is_begun = False
+        self._is_discarded = False
+        # A garbage collection may discard the file in the very thread that holds the lock.
+        self._lock = threading.RLock()
 
     def restart(self) -> None:
         """Begin with nothing."""
-        if self._file is None:
-            self._file = self._part.open("xb")
-        self._opened.seek(0)
-        self._opened.truncate()
+        with self._lock:
+            if not self._is_begun and not self._is_discarded:
+                self._is_begun = True
+                self._file = self._part.open("xb")
+            self._opened.seek(0)
+            self._opened.truncate()
 
     def write(self, chunk: bytes) -> None:
         """Append a chunk."""
-        self._opened.write(chunk)
+        with self._lock:
+            self._opened.write(chunk)
 
     @property
     def _opened(self) -> BinaryIO:
@@ -91,6 +102,16 @@ class PartFile:
         Raises:
             FileExistsError: there is a file of that name, and `replace` is false.
         """
+        self._sync()
+        with self._lock:
+            self._opened.close()
+            if replace:
+                self._part.replace(self._path)
+            else:
+                self._take_name()
+
+    def _sync(self) -> None:
+        """Write all of it to the disk, which can take long: whoever discards the file does not wait for it."""
         file = self._opened
         file.flush()
         try:
@@ -99,11 +120,6 @@ class PartFile:
             if error.errno not in _NO_SYNC:
                 raise
             log.debug("%s: this file system cannot be told to write it to the disk now", self._path.name)
-        file.close()
-        if replace:
-            self._part.replace(self._path)
-        else:
-            self._take_name()
 
     def _take_name(self) -> None:
         """Take the target's name only if it is free: of several processes one succeeds."""
@@ -114,16 +130,23 @@ class PartFile:
         except (OSError, AttributeError, NotImplementedError):
             # Without hard links, claim the name first.
             self._path.open("xb").close()
-            self._part.replace(self._path)
+            try:
+                self._part.replace(self._path)
+            except BaseException:
+                self._path.unlink(missing_ok=True)
+                raise
 
     def discard(self) -> None:
         """Leave nothing behind; after `finish` this does nothing."""
-        if self._file is None:
-            return
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
+        with self._lock:
+            self._is_discarded = True
+            file, self._file = self._file, None
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
+            if self._is_begun:
+                with contextlib.suppress(OSError):
+                    self._part.unlink(missing_ok=True)
 
 
 def run_on_disk(effect: Disk) -> Exception | None:
