@@ -192,11 +192,14 @@ class FaultServer:
         self._server = await asyncio.start_server(self._connected, sock=self._socket, limit=2**20)
 
     async def _stop(self) -> None:
+        # asyncio forgets what was accepted and is no connection yet when its server is closed, so that comes last.
+        self._loop.remove_reader(self._socket)
+        while asyncio.all_tasks() - {asyncio.current_task()}:
+            for task, writer in self._open.items():
+                writer.transport.abort()
+                task.cancel()
+            await asyncio.sleep(0)
         self._server.close()
-        for task, writer in self._open.items():
-            writer.transport.abort()
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
