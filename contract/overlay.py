@@ -101,7 +101,7 @@ def _words(path: str, method: str) -> list[str]:
     parts = [part for part in path.strip("/").split("/") if not re.fullmatch(r"v\d+(beta|alpha)?\d*", part)]
     words: list[str] = []
     for number, part in enumerate(parts, 1):
-        found = re.findall(r"[a-z0-9]+", re.sub(r"\{[^}]*\}", "", part).lower())
+        found = [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", re.sub(r"\{[^}]*\}", "", part))]
         if found and (method != "get" or number < len(parts)):
             found[-1] = _singular(found[-1])
         words += found
