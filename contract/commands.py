@@ -15,6 +15,8 @@ from contract.overlay import unnamed, way_out
 from contract.pages import join, merge
 from contract.report import print_report
 
+# A schema that holds another takes three or four calls.
+MOST_CALLS = 5_000
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -151,9 +153,12 @@ def run(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if "pages" in arguments and ((arguments.only and not arguments.pages) or (arguments.check and arguments.pages)):
         generate.error("--only goes with --from, and --check goes alone")
+    sys.setrecursionlimit(MOST_CALLS)
     try:
         with interruptible():
             return int(arguments.run(arguments))
     except (ContractError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
+    except RecursionError:
+        print("the schemas of the contract are inside each other more than a thousand deep", file=sys.stderr)
+    return 1

@@ -98,7 +98,7 @@ class Part:
     def operation(self, path: str, operation: dict[str, Any], pointer: str) -> Part:
         """Read an operation."""
         servers = operation.get("servers") or self.document["paths"][path].get("servers") or []
-        schemes = self.document.get("components", {}).get("securitySchemes", {})
+        schemes = mapping(mapping(self.document.get("components")).get("securitySchemes"))
         wanted = operation.get("security", self.document.get("security", []))
         aspects = {
             "security": [{name: [scopes, schemes.get(name)] for name, scopes in option.items()} for option in wanted],
@@ -190,10 +190,13 @@ def parameters(
     yield from found.values()
 
 
-def simplify(document: dict[str, Any], node: Any, pointer: str) -> tuple[dict[str, Any], str, bool]:
+def simplify(
+    document: dict[str, Any], node: Any, pointer: str, around: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], str, bool]:
     """Resolve a schema, separate its null, and merge `allOf`; return it, its pointer, and whether null is allowed."""
     schema, pointer = resolve(document, node, pointer)
-    schema = mapping(schema)
+    schema = {} if pointer in around else mapping(schema)
+    around = (*around, pointer)
     kind = schema.get("type")
     nullable = (
         bool(schema.get("nullable")) or None in schema.get("enum", []) or (isinstance(kind, list) and "null" in kind)
@@ -206,11 +209,11 @@ def simplify(document: dict[str, Any], node: Any, pointer: str) -> tuple[dict[st
         nullable = nullable or len(rest) < len(variants)
         if len(rest) == 1:
             at = f"{pointer}/{keyword}/{variants.index(rest[0])}"
-            inner, pointer, inner_nullable = simplify(document, rest[0], at)
+            inner, pointer, inner_nullable = simplify(document, rest[0], at, around)
             return inner, pointer, nullable or inner_nullable
         schema = {**schema, keyword: rest}
     if isinstance(schema.get("allOf"), list):
-        parts = [simplify(document, part, f"{pointer}/allOf") for part in schema["allOf"]]
+        parts = [simplify(document, part, f"{pointer}/allOf/{n}", around) for n, part in enumerate(schema["allOf"])]
         nullable = nullable or (bool(parts) and all(part[2] for part in parts))
         alone = {key: value for key, value in schema.items() if key != "allOf"}
         merged: list[dict[str, Any]] = [*(part[0] for part in parts), alone]
@@ -225,7 +228,7 @@ def type_of(schema: Mapping[str, Any]) -> str:
     """Return the JSON schema type of a schema without its null, or `any` if it has none."""
     kind = schema.get("type")
     if isinstance(kind, list):
-        return "|".join(sorted(each for each in kind if each != "null"))
+        return "|".join(sorted(str(each) for each in kind if each != "null"))
     if isinstance(kind, str):
         return kind
     for keyword, implied in (("properties", "object"), ("items", "array"), ("oneOf", "union"), ("anyOf", "union")):

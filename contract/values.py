@@ -30,7 +30,7 @@ _PYTHON: Mapping[Any, str] = {
 }  # fmt: skip
 
 
-def normal(document: dict[str, Any], node: Any) -> dict[str, Any]:
+def normal(document: dict[str, Any], node: Any, depth: int = 0) -> dict[str, Any]:
     """Return a schema without references and `nullable`, as the generator's model of OpenAPI has it."""
     schema, _ = resolve(document, node, "")
     schema = dict(schema) if isinstance(schema, dict) else {}
@@ -41,7 +41,8 @@ def normal(document: dict[str, Any], node: Any) -> dict[str, Any]:
             return {**schema, "type": [*(kinds if isinstance(kinds, list) else [kinds]), "null"]}
         return {"oneOf": [several, {"type": "null"}]} if several else schema
     parts = list(itertools.chain(*several.values()))
-    return normal(document, parts[0]) if len(parts) == 1 and "$ref" in parts[0] else schema
+    alone = len(parts) == 1 and "$ref" in parts[0] and depth < DEPTH
+    return normal(document, parts[0], depth + 1) if alone else schema
 
 
 def variants(schema: Mapping[str, Any]) -> list[Any]:
