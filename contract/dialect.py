@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from contract import document as documents
 from contract.document import ContractError, copied, entries, escape, followed, lookup, mapping, operations, place, walk
 from contract.values import kinds_of
 
@@ -32,6 +33,8 @@ _WRITTEN = {
     "header": {"string", "integer", "number", "boolean", "enum"},
     "cookie": {"string"},
 }
+# What no code is made of, and what holds it.
+_ASIDE: Mapping[str, type] = {"headers": dict, "info": dict, "security": list, "servers": list, "tags": list}
 _FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 BYTES = "application/octet-stream"
 
@@ -83,7 +86,7 @@ class _Translation:
     def rewrite(self, rules: Rules, node: Any, kind: str = "document", pointer: str = "") -> None:
         """Follow the rules in a part and all that is in it, each once."""
         for inner, part, where in walk(node, kind, pointer, schemas="schema" in rules):
-            for rule in (type(self).reference,) if "$ref" in part else rules.get(inner, ()):
+            for rule in (*rules["any"], *rules.get(inner, ())) if "$ref" not in part else (type(self).reference,):
                 if (rule, id(part)) not in self.done:
                     self.done[rule, id(part)] = part
                     for inside, text in rule(self, part):
@@ -96,6 +99,19 @@ class _Translation:
             yield "/$ref", f"{reference} is percent-encoded"
             node["$ref"] = unquote(reference)
 
+    def shapes(self, part: dict[str, Any]) -> Notes:
+        """Leave out what says nothing, and what has no shape that it can have where no code is made of it."""
+        for key, value in list(part.items()):
+            if (value is None and key not in {"const", "default", "example"}) or (
+                value == [] and key in documents.PARTS
+            ):
+                del part[key]
+            elif key in _ASIDE and not isinstance(value, _ASIDE[key]):
+                yield f"/{key}", f"is no {'list' if _ASIDE[key] is list else 'mapping'}, and is left out"
+                del part[key]
+            elif key in {"security", "servers"}:
+                part[key] = [each for _, each in entries(value) if isinstance(each, dict)]
+
     def version(self, document: dict[str, Any]) -> Notes:
         if str(document.get("openapi")).count(".") < 2:
             document["openapi"] = f"{document['openapi']}.0"
@@ -107,19 +123,24 @@ class _Translation:
                 yield where, f"{scheme['type']!r} is said as http, {scheme['type']}"
                 scheme.update(type="http", scheme=scheme["type"])
         for path, item in entries(paths):
-            if not isinstance(item, dict):
+            if found := followed(document, item):
+                paths[path] = copied(found) if found is not item else item
+            else:
                 yield f"/paths/{escape(path)}", "is no path, and is left out"
                 del paths[path]
 
     def operation(self, operation: dict[str, Any]) -> Notes:
         name = operation.get("operationId")
-        if isinstance(name, str) and name:
+        if not isinstance(name, str):
+            operation.pop("operationId", None)
+        elif name:
             spelling = re.sub(r"[\W_]", "", name.lower())
             if spelling in self.names:
                 yield "/operationId", f"{name!r} is another operation's name, too, and is left out"
                 del operation["operationId"]
             self.names.add(spelling)
-        answers = operation["responses"] = mapping(operation.get("responses"))
+        answers = {status: mapping(answer) for status, answer in mapping(operation.get("responses")).items()}
+        operation["responses"] = answers
         for status in list(answers):
             if not re.fullmatch(r"[1-9][0-9]{2}|[1-5](xx|XX)|default", status):
                 # Apifox writes a second answer of one status as `x-200:name`.
@@ -129,6 +150,8 @@ class _Translation:
                 answers[status.upper()] = answers.pop(status)
 
     def parameter(self, parameter: dict[str, Any]) -> Notes:
+        if parameter.get("in") == "header" and str(parameter.get("name")).lower() == "content-type":
+            parameter["name"] = "Content-Type"  # as the generated code writes it for a body
         if parameter.get("in") == "path" and parameter.get("required") is not True:
             yield "/required", "a path parameter is required"
             parameter["required"] = True
@@ -158,6 +181,11 @@ class _Translation:
 
     def types(self, schema: dict[str, Any]) -> Notes:
         kind = schema.get("type")
+        if isinstance(kind, list) and None in kind:
+            yield "/type", "null is said as 'null'"
+            schema["type"] = ["null" if each is None else each for each in kind]
+        elif kind == []:
+            del schema["type"]
         known = _TYPES.get(kind.lower()) if isinstance(kind, str) else None
         if known is not None and known != {"type": kind}:
             yield "/type", f"{kind!r} is said as {known.get('type', 'any')}"
@@ -247,7 +275,7 @@ class _Translation:
 
     def written(self, parameter: dict[str, Any]) -> Notes:
         """Say as text what the generator does not write into a path, a query, a header or a cookie."""
-        kinds, where = self.kinds(parameter["schema"]), parameter.get("in")
+        kinds, where = self.kinds(parameter["schema"]), str(parameter.get("in"))
         if "binary" in kinds or (where in _WRITTEN and (len(kinds) > 1 or kinds - _WRITTEN[where])):
             yield "/schema", f"the generator does not write {'|'.join(sorted(kinds))} into a {where}; it is text"
             parameter["schema"] = {"type": "string"}
@@ -297,26 +325,49 @@ class _Translation:
                 yield f"/parameters/{number}", "is no parameter, and is left out"
                 continue
             real = followed(self.document, entry)
-            key = (real.get("in"), real.get("name", number))
+            key = (str(real.get("in")), str(real.get("name", number)))
             if key in kept:
                 said = f"there is a {key[0]} parameter {key[1]!r} before it, so it is left out"
                 yield f"/parameters/{number}", said
             kept.setdefault(key, entry)
         holder["parameters"] = list(kept.values())
 
+    def path_names(self, document: dict[str, Any]) -> Notes:
+        """Give what a path has in braces a name that the generator takes; it is never sent."""
+        for path in list(document["paths"]):
+            new: dict[str, str] = {}
+            for name in _in_braces(path):
+                words = "_".join(re.findall(r"[A-Za-z][A-Za-z0-9]*", name)) or "part"
+                if not re.fullmatch(r"[A-Za-z_-][A-Za-z0-9_-]*", name):
+                    new[name] = words if words not in {*_in_braces(path), *new.values()} else f"{words}_{len(new)}"
+            said = path
+            for name, other in new.items():
+                said = said.replace(f"{{{name}}}", f"{{{other}}}")
+            if said == path or said in document["paths"]:
+                continue
+            yield f"/paths/{escape(path)}", f"is said as {said}"
+            item = document["paths"][path]
+            for holder in (item, *(item[method] for method in documents.METHODS if method in item)):
+                for number, entry in entries(holder.get("parameters")):
+                    real = followed(document, entry)
+                    if real.get("in") == "path" and real.get("name") in new:
+                        holder["parameters"][number] = {**real, "name": new[real["name"]]}
+            document["paths"] = {said if each == path else each: found for each, found in document["paths"].items()}
+
     def path_parameters(self, document: dict[str, Any]) -> Notes:
         """Describe as text what a path has in braces and no parameter describes."""
         for path, method, operation in operations(document):
-            listed = [*(document["paths"][path].get("parameters") or []), *(operation.get("parameters") or [])]
-            real = [followed(document, entry) for entry in listed]
-            described = {parameter.get("name") for parameter in real if parameter.get("in") == "path"}
-            for name in dict.fromkeys(re.findall(r"\{([^{}]+)\}", path)):
+            listed = [*entries(document["paths"][path].get("parameters")), *entries(operation.get("parameters"))]
+            real = [followed(document, entry) for _, entry in listed]
+            described = [parameter.get("name") for parameter in real if parameter.get("in") == "path"]
+            for name in _in_braces(path):
                 if name not in described:
                     yield f"{place(path, method)}/parameters", f"{name!r} is not described; it is text"
                     extra = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                    operation["parameters"] = [*(operation.get("parameters") or []), extra]
+                    operation["parameters"] = [*(each for _, each in entries(operation.get("parameters"))), extra]
 
     SAID: ClassVar[Rules] = {
+        "any": (shapes,),
         "document": (version,),
         "operation": (operation,),
         "parameter": (parameter,),
@@ -326,9 +377,19 @@ class _Translation:
     }
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,
-        {"parameter": (written,), "body": (partial(fitting, body=True),), "response": (partial(fitting, body=False),)},
-        {"document": (path_parameters,), "path": (parameters,), "operation": (parameters,)},
+        {
+            "any": (),
+            "parameter": (written,),
+            "body": (partial(fitting, body=True),),
+            "response": (partial(fitting, body=False),),
+        },
+        {"any": (), "document": (path_names, path_parameters), "path": (parameters,), "operation": (parameters,)},
     )
+
+
+def _in_braces(path: str) -> list[str]:
+    """Return the names that a path has in braces, each once."""
+    return list(dict.fromkeys(re.findall(r"\{([^{}]+)\}", path)))
 
 
 def _taken_apart(part: Any) -> list[Any]:
@@ -347,7 +408,7 @@ def _borrowed(schema: dict[str, Any], source: dict[str, Any], entry: dict[str, A
     if new:
         needed = entry["required"] if isinstance(entry.get("required"), list) else source.get("required") or []
         mine = schema.get("required") or []
-        required = [*mine, *(name for name in needed if name in new and name not in mine)]
+        required = [*mine, *(name for name in new if name in needed and name not in mine)]
         schema.update({"type": "object"} | schema | {"properties": {**new, **own}})
         schema.update({"required": required} if required else {})
     return new

@@ -33,6 +33,8 @@ INSIDE: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), "*schema"),
     },
 }  # fmt: skip
+# Each holds several parts.
+PARTS = {key for inside in INSIDE.values() for key, kind in inside.items() if kind.startswith("*")}
 
 _FENCE = re.compile(
     r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:^(?P=fence)[ \t]*$|(?P=fence)?\Z)",
@@ -183,9 +185,10 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
     """Yield the path, the method and the operation object of every operation, in the order of the document."""
     paths = document.get("paths")
     for path, item in paths.items() if isinstance(paths, dict) else ():
+        real = followed(document, item)
         for method in METHODS:
-            if isinstance(item, dict) and isinstance(item.get(method), dict):
-                yield path, method, item[method]
+            if isinstance(real.get(method), dict):
+                yield path, method, real[method]
 
 
 def escape(token: object) -> str:

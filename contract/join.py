@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from contract.document import INSIDE, ContractError, escape, followed, mapping
+from contract.document import INSIDE, ContractError, entries, escape, followed, mapping
 
 _TEXTS = {"title", "summary", "description", "example", "examples", "tags", "operationId", "deprecated", "externalDocs"}
 # What a client has to allow for is the wider of two; what it may rely on is what both have.
@@ -58,21 +58,21 @@ class Join:
             if key not in joined:
                 continue
             if key == "parameters" and kind != "components":
-                joined[key] = self.parameters(first or [], second or [], at)
+                joined[key] = self.parameters(first, second, at)
             elif inner.startswith("*"):
                 joined[key] = self.parts(inner[1:], mapping(first), mapping(second), at)
             elif inner == "body" or (key in old and key in new):
                 joined[key] = self.part(inner, first, second, at)
         return joined
 
-    def parameters(self, old: list[Any], new: list[Any], pointer: str) -> list[Any]:
+    def parameters(self, old: Any, new: Any, pointer: str) -> Any:
         """Join two lists of parameters by place and name; one that a page lacks need not be sent."""
         if old == new:
             return old
         tables: list[dict[Any, Any]] = []
-        for document, entries in zip(self.documents, (old, new), strict=True):
-            real = [followed(document, entry) for entry in entries]
-            tables.append({(entry.get("in"), entry.get("name")): entry for entry in real})
+        for document, listed in zip(self.documents, (old, new), strict=True):
+            real = [followed(document, entry) for _, entry in entries(listed)]
+            tables.append({(str(entry.get("in")), str(entry.get("name"))): entry for entry in real})
         joined: list[Any] = []
         for number, key in enumerate({**tables[0], **tables[1]}):
             both, at = [table[key] for table in tables if key in table], f"{pointer}/{number}"
@@ -93,7 +93,8 @@ class Join:
             elif key == "properties":
                 joined[key] = self.parts("schema", mapping(old.get(key)), mapping(new.get(key)), at)
             elif key == "required":
-                joined[key] = [name for name in old.get(key) or [] if name in (new.get(key) or [])]
+                both_need = [[name for _, name in entries(part.get(key))] for part in (old, new)]
+                joined[key] = [str(name) for name in both_need[0] if name in both_need[1]]
                 self.review(at, f"required is what both require: {', '.join(joined[key]) or 'nothing'}")
             elif key == "type":
                 joined |= self.type(old.get(key), new.get(key), at)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from contract.document import ContractError, Page, copied, dump, mapping, operations, read, read_contract
+from contract.document import ContractError, Page, copied, dump, entries, mapping, operations, read, read_contract
 from contract.join import Join
 
 _ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security")
@@ -74,12 +74,12 @@ def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
 
 
 def _host(document: Mapping[str, Any]) -> str:
-    servers = document.get("servers") or [{}]
-    return urlsplit(str(mapping(servers[0]).get("url") or "")).netloc
+    servers = [mapping(server) for _, server in entries(document.get("servers"))]
+    return urlsplit(str(servers[0].get("url") or "")).netloc if servers else ""
 
 
 def _tags(*documents: Mapping[str, Any]) -> list[Any]:
-    tags = [tag for document in documents for tag in document.get("tags") or [] if isinstance(tag, dict)]
+    tags = [tag for document in documents for _, tag in entries(document.get("tags")) if isinstance(tag, dict)]
     return list({str(tag.get("name")): tag for tag in reversed(tags)}.values())[::-1]
 
 
@@ -88,8 +88,8 @@ def _keep(merged: dict[str, Any], old: Mapping[str, Any], kept: Mapping[str, Any
     known = {path: merged["paths"][path] for path in old.get("paths", {}) if path in merged["paths"]}
     merged["paths"] = {**known, **merged["paths"], **kept}
     components = dict(merged.get("components") or {})
-    for section, entries in (old.get("components") or {}).items():
-        components[section] = {**(entries or {}), **(components.get(section) or {})}
+    for section, named in (old.get("components") or {}).items():
+        components[section] = {**(named or {}), **(components.get(section) or {})}
     merged["components"] = components
     merged["tags"] = _tags(merged, old)
     if "security" in old:

@@ -20,18 +20,30 @@ from openapi_python_client.strings import ClassName, PythonIdentifier, snake_cas
 from pydantic import ValidationError
 
 from contract.dialect import BYTES
-from contract.document import INSIDE, ContractError, copied, escape, operations, place, resolve, unnamed_path, walk
+from contract.document import (
+    INSIDE,
+    PARTS,
+    ContractError,
+    copied,
+    escape,
+    operations,
+    place,
+    resolve,
+    unnamed_path,
+    walk,
+)
 from contract.overlay import jsonpath, way_out
 from contract.values import kinds_of, normal, variants
 
 _POINTER = "x-duomi-pointer"
-_MAPS = {key for inside in INSIDE.values() for key, kind in inside.items() if kind.startswith("*")}
 # What code is made of, besides; a mistake in anything else is no reason to reject a page.
 _CODE = {"$ref", "openapi", "info", "type", "format", "enum", "const", "nullable", "required", "name", "in"}
 _DEFAULTS: dict[str, Any] = {"description": "", "title": "", "version": "1.0.0", "info": {}}
 # What a value without parts is made of.
 _SCALAR = {"type", "nullable", "format", "enum", "const", "x-enum-varnames"}
 _AS_THEY_ARE = {"any", "boolean", "integer", "null", "number", "string"}
+# What file systems take, less the ending.
+LONGEST_NAME = 250
 # What every generated module imports under its own name.
 _TAKEN = {
     "Any", "AuthenticatedClient", "BytesIO", "Client", "File", "FileTypes", "HTTPStatus", "IntEnum", "Literal", "Mapping",
@@ -86,7 +98,7 @@ def _repair(document: dict[str, Any], error: Any) -> str | None:
     keys, values = _walk(document, error["loc"])
     pointer = _pointer_of(keys)
     missing, last = error["type"] == "missing", error["loc"][-1]
-    named = (key for before, key in pairwise(["", *keys]) if before not in _MAPS and isinstance(key, str))
+    named = (key for before, key in pairwise(["", *keys]) if before not in PARTS and isinstance(key, str))
     aside = not _CODE.union(*INSIDE.values()).issuperset(named)
     if missing and last in _DEFAULTS and not aside and isinstance(values[-1], dict):
         values[-1][last] = copy.deepcopy(_DEFAULTS[last])
@@ -260,14 +272,24 @@ def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Ite
     paths = {(method, unnamed_path(path)): path for path, method, _ in operations(document)}
     for key, module, endpoint in modules(data, config):
         file, named = f"api/{module.replace('.', '/')}.py", f"{endpoint.method.upper()} {paths[key]}"
+        where = place(paths[key], endpoint.method)
+        update = f'overlay.yaml could name it: {{target: "{jsonpath(where)}", update: {{operationId: another_name}}}}'
         if files.setdefault(file, named) != named:
-            update = f'{jsonpath(place(paths[key], endpoint.method))}", update: {{operationId: another_name}}}}'
-            yield f'/paths: {files[file]} and {named} would both be {file}; overlay.yaml could name one: {{target: "{update}'
+            yield f"{where}: {files[file]} and {named} would both be {file}; {update}"
+        if _is_too_long(module.rpartition(".")[2]):
+            yield f"{where}: its file would have a name of more than {LONGEST_NAME} bytes; {update}"
     classes: dict[str, str] = {}
     for item in (*data.models, *data.enums):
         name, module = str(item.class_info.name), str(item.class_info.module_name)
-        line = f"; generator.yaml could lift it: class_overrides: {{{name}: {{class_name: {name}Model, module_name: {module}_model}}}}"
+        other = ("AnotherName", "another_name") if _is_too_long(module) else (f"{name}Model", f"{module}_model")
+        line = f"; generator.yaml could lift it: class_overrides: {{{name}: {{class_name: {other[0]}, module_name: {other[1]}}}}}"
         if name in _TAKEN:
             yield f"/components/schemas/{escape(name)}: the generated code has a {name} of its own{line}"
         if classes.setdefault(module, name) != name:
             yield f"/components/schemas: {classes[module]} and {name} would share models/{module}.py{line}"
+        if _is_too_long(module):
+            yield f"/components/schemas: a file would have a name of more than {LONGEST_NAME} bytes{line}"
+
+
+def _is_too_long(module: str) -> bool:
+    return len(module.encode()) > LONGEST_NAME

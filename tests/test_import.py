@@ -293,12 +293,26 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     "a path that the client sends otherwise": (
         lambda d: d["paths"].update({"/v1/x#y": {"get": {"responses": {}}}}), r"contract check: .* the path is '/v1/x', not '/v1/x#y'; overlay.yaml could",
     ),
-    "a path with a name of blanks": (
-        lambda d: d["paths"].update({"/v1/{a b}": {"get": {"responses": {}}}}), r"/paths/~1v1~1\{a b\}/get: Incorrect path templating",
+    "a path with a name in twice as many braces": (
+        lambda d: d["paths"].update({"/v1/{{a}}": {"get": {"responses": {}}}}), r"/paths/~1v1~1\{\{a\}\}/get",
+    ),
+    "a name that no file can have": (
+        lambda d: d["paths"].update({"/v1/x": {"get": {"operationId": "x" * 300, "responses": {"200": {"description": ""}}}}}),
+        r"/paths/~1v1~1x/get: .* more than 250 bytes; overlay.yaml could name it: .*operationId: another_name",
+    ),
+    "a model with a name that no file can have": (
+        lambda d: d["components"]["schemas"].update({"X" * 300: {"type": "object"}}),
+        "more than 250 bytes; generator.yaml .* {class_name: AnotherName, module_name: another_name}",
+    ),
+    "allOf in a circle": (
+        lambda d: (
+            d["components"]["schemas"].update(A={"allOf": [{"$ref": "#/components/schemas/A"}]}),
+        ),
+        "/components/schemas/A/allOf/0: .*overlay.yaml could empty it",
     ),
     "two operations with one name": (
         lambda d: d["paths"].update({"/v1/x": {"get": {"operationId": "get_video_task", "responses": {"200": {"description": ""}}}}}),
-        r"overlay.yaml could name one: \{target: \"\$.paths\['/v1/x'\].get\", update: \{operationId: another_name\}\}",
+        r"overlay.yaml could name it: \{target: \"\$.paths\['/v1/x'\].get\", update: \{operationId: another_name\}\}",
     ),
 }  # fmt: skip
 
@@ -679,6 +693,44 @@ DIALECT: dict[str, tuple[Edit, str]] = {
         "application/octet-stream is bytes",
     ),
     "operation without answers": (lambda d: d["paths"].update({"/v1/x": {"get": {}}}), "/paths/~1v1~1x/get"),
+    "nothing in place of a list": (
+        lambda d: (task(d).update(tags=[None], security=None, requestBody=None, servers="/"), answer(d).update(allOf=[])),
+        "/get/servers: is no list, and is left out",
+    ),
+    "names in braces that are no words": (
+        lambda d: d["paths"].update({
+            "/v1/{任务 id}/{task.id}/{任务}": {"parameters": [{"name": "任务 id", "in": "path"}], "get": {"responses": {}}}
+        }),
+        "is said as /v1/{id}/{task_id}/{part}",
+    ),
+    "a path that stands elsewhere": (
+        lambda d: (
+            d.update(elsewhere={"get": {"responses": {}}}), d["paths"].update({"/v1/{x}": {"$ref": "#/elsewhere"}}),
+        ),
+        "/paths/~1v1~1{x}/get/parameters: 'x' is not described",
+    ),
+    "a content type in small letters": (
+        lambda d: d["paths"].update({
+            "/v1/{x}": {"post": {
+                "parameters": [{"name": "content-type", "in": "header", "schema": {"type": "string"}}],
+                "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}, "responses": {},
+            }}
+        }),
+        "'x' is not described",
+    ),
+    "many schemas inside each other": (
+        lambda d: (
+            d["components"]["schemas"].update({
+                f"N{n}": {"type": "object", "properties": {"n": {"$ref": f"#/components/schemas/N{n + 1}"}}} for n in range(400)
+            }),
+            d["components"]["schemas"].update(N400={"type": "string", "x-apifox-enum": [], "enum": ["a", "a"]}),
+            answer(d)["properties"].update(n={"$ref": "#/components/schemas/N0"}),
+        ),
+        "lists a value twice",
+    ),
+    "null among types": (
+        lambda d: answer(d)["properties"]["message"].update(type=["string", None]), "/message/type: null is said as 'null'",
+    ),
     "two operations with one name in the page": (
         lambda d: d["paths"].update({f"/v1/{n}": {"get": {"operationId": "doIt", "responses": {}}} for n in "ab"}),
         "'doIt' is another operation's name, too",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from werkzeug import Request, Response
 from contract import commands
 from contract import generate as generation
 from contract.check import check as hold
-from contract.document import ContractError, Page
+from contract.dialect import translate
+from contract.diff import changes
+from contract.document import ContractError, Page, copied, entries
+from contract.facts import of_document
 from contract.names import plan
-from contract.pages import join
+from contract.pages import join, merge
 
 PAGES = Path(__file__).parent / "pages"
 THING = "/paths/~1v1~1things/get"
@@ -763,6 +767,37 @@ def test_what_the_plain_generator_takes_is_taken_and_held(
         file.write_text("\n".join([*text[:number], "edited = 1", *text[number + 1 :]]), encoding="utf-8")
         (found,) = generation.stale_files(planned, bare, made / "duomi_api")
         assert found.startswith(f"{file.relative_to(made / 'duomi_api').as_posix()}:{number + 1}: ")
+
+
+DOCUMENTS = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(PAGES.glob("*.json"))]
+ODD: list[Any] = [None, "", "x", 1.5, True, [], {}, [None], [{}], {"x": None}]
+
+
+def places(part: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each mapping or list of a document, with each key in it."""
+    for key, inner in entries(part):
+        yield part, key
+        yield from places(inner)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_stands_anywhere_in_a_page_it_is_taken_or_refused(
+    bare: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A value of any shape in any place of a page, alone or beside the page as it was, is no failure of the tool."""
+    before = data.draw(st.sampled_from(DOCUMENTS))
+    after = copied(before)
+    holder, key = data.draw(st.sampled_from(list(places(after))))
+    holder[key] = data.draw(st.sampled_from(ODD))
+    files = [tmp_path_factory.getbasetemp() / name for name in ("after.json", "before.json")]
+    for file, document in zip(files, (after, before), strict=True):
+        file.write_text(json.dumps(document), encoding="utf-8")
+
+    with contextlib.suppress(ContractError):
+        merged = merge(bare / "openapi.yaml", files[: data.draw(st.integers(1, 2))], only=True)
+        plan(bare, merged.document)
+        changes(of_document(translate(before)[0]), of_document(translate(merged.document)[0]))
 
 
 def test_every_page_is_tried() -> None:
