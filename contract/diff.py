@@ -20,6 +20,10 @@ BUMPS = {
 }
 
 
+# The forms of text that the generated code reads as another type.
+_READ = {"date-time", "date", "uuid", "binary"}
+
+
 @attrs.frozen
 class Change:
     """One difference between two contracts and its verdict; `meaning` says what it means for a caller."""
@@ -40,10 +44,10 @@ class Change:
 
 def changes(old: Part, new: Part) -> list[Change]:
     """Return the changes that matter to a caller or a maintainer, the worst first, each pointer once."""
-    once: dict[tuple[str, str], Change] = {}
+    once: dict[tuple[str, str, bool], Change] = {}
     for change in sorted(map(_judge, compare(old, new)), key=lambda change: -EXIT_CODES[change.verdict]):
         # A component is changed once, however many operations use it.
-        once.setdefault((change.pointer, change.what), change)
+        once.setdefault((change.pointer, change.what, change.old is None), change)
     return list(once.values())
 
 
@@ -73,6 +77,10 @@ def _verdict(difference: Difference) -> tuple[str, str]:
             if after == "variant" and not asked:
                 return REVIEW, "a body may be of a type that was not there before"
             return NOTE, f"there is a new {after} to use"
+        case "type" if asked and _is_wider(before, after):
+            return NOTE, "what was sent may still be sent"
+        case "type" if asked and after == "union":
+            return REVIEW, "see whether what is sent is one of them"
         case "is" | "type":
             return BREAK, "code that uses it meets another type"
         case "required" if asked:
@@ -87,8 +95,8 @@ def _verdict(difference: Difference) -> tuple[str, str]:
             return BREAK, "calls that send another value are refused"
         case "enum":
             return REVIEW, _enum_meaning(before, after)
-        case "const":
-            return (BREAK if asked else REVIEW), "the one value that may stand there is another"
+        case "extras" if asked and not after:
+            return BREAK, "calls with other fields are refused"
         case "constraints" if asked:
             return _limits(before or {}, after or {})
         case "labels":
@@ -99,10 +107,18 @@ def _verdict(difference: Difference) -> tuple[str, str]:
             return REVIEW, "requests may have to go elsewhere, or with other rights"
         case "deprecated" | "status":
             return REVIEW, "the vendor says how long it will last"
+        case "format" if not asked and _READ & {before, after}:
+            return BREAK, "the generated model reads it as another type"
         case "format":
             return NOTE, "the text has a form now, or another; the generated model may read it as another type"
         case _:
             return NOTE, "nothing to do"
+
+
+def _is_wider(old: str, new: str) -> bool:
+    """Tell whether a type takes all that another takes."""
+    kinds = set(new.split("|"))
+    return new == "any" or set(old.split("|")) <= kinds | ({"integer"} if "number" in kinds else set())
 
 
 def _enum_meaning(old: Any, new: Any) -> str:
@@ -125,7 +141,11 @@ def _limits(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str]:
 
 
 def _is_tighter(key: str, old: Any, new: Any) -> bool:
-    if isinstance(old, int | float) and isinstance(new, int | float) and key not in {"multipleOf", "uniqueItems"}:
+    if isinstance(old, bool) or isinstance(new, bool):
+        return new is True
+    if key == "multipleOf":
+        return not new or bool(old % new)
+    if isinstance(old, int | float) and isinstance(new, int | float):
         return new < old if key.lower().startswith(("max", "exclusivemax")) else new > old
     return new is not False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,10 @@ _CONSTRAINTS = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "default", "readOnly", "writeOnly",
 )  # fmt: skip
+
+
+# The pointers of the fields that a schema has from the parts of its allOf.
+_PLACES = "x-duomi-places"
 
 
 @attrs.frozen
@@ -36,13 +41,12 @@ class Part:
     def schema(self, node: Any, pointer: str, what: str = "body", *, texts: bool = True) -> Part:
         """Read a schema, the same whether it stands in place or behind a reference."""
         schema, pointer, nullable = simplify(self.document, node, pointer)
-        kind, enum = type_of(schema), schema.get("enum")
+        kind, enum = type_of(schema), schema.get("enum", [schema["const"]] if "const" in schema else None)
         aspects: dict[str, Any] = {
             "type": kind,
             "nullable": nullable,
             # The order of the values has no meaning.
             "enum": None if enum is None else sorted((value for value in enum if value is not None), key=json.dumps),
-            "const": schema.get("const"),
             "labels": label_table(schema.get("x-apifox-enum")) or None,
             "format": schema.get("format"),
             "constraints": {key: schema[key] for key in _CONSTRAINTS if key in schema} or None,
@@ -70,7 +74,8 @@ class Part:
                     yield f"{method} {path}", self.operation(path, operation, place(path, method))
             case "operation":
                 for parameter, where in parameters(self.document, unescape(at.split("/")[2]), node, at):
-                    yield f"{parameter['in']} parameter {parameter['name']}", self.parameter(parameter, where)
+                    name = f"{parameter.get('in')} parameter {parameter.get('name')}"
+                    yield name, self.parameter(parameter, where)
                 if "requestBody" in node:
                     body, where = resolve(self.document, node["requestBody"], f"{at}/requestBody")
                     needed = bool(body.get("required"))
@@ -116,14 +121,19 @@ class Part:
     def inside_schema(self) -> Iterator[tuple[str, Part]]:
         """Yield the fields, the items or the variants of a schema."""
         for name, child in self.node.get("properties", {}).items():
-            at, required = f"{self.pointer}/properties/{escape(name)}", name in self.node.get("required", [])
+            at, required = _place(self.node, self.pointer, name), name in self.node.get("required", [])
             yield f"field {name}", self.new("field", child, at, required=required)
         for key, kind in (("items", "array"), ("additionalProperties", "object")):
             if self.aspects["type"] == kind:
                 yield key, self.schema(mapping(self.node.get(key)), f"{self.pointer}/{key}")
         for key in ("oneOf", "anyOf"):
+            named: Counter[str] = Counter()
             for number, child in enumerate(self.node.get(key, [])):
-                yield f"variant {number}", self.schema(child, f"{self.pointer}/{key}/{number}", "variant")
+                variant = self.schema(child, f"{self.pointer}/{key}/{number}", "variant")
+                # Their order has no meaning.
+                name = str(mapping(child).get("$ref") or variant.aspects["type"])
+                named[name] += 1
+                yield f"variant {name} {named[name]}", variant
 
 
 def of_document(document: dict[str, Any]) -> Part:
@@ -148,13 +158,13 @@ class Difference:
     new: Any
 
 
-def compare(old: Part, new: Part, seen: set[Any] | None = None) -> Iterator[Difference]:
+def compare(old: Part, new: Part, seen: dict[Any, Any] | None = None) -> Iterator[Difference]:
     """Yield the differences, except those inside a part that is new, removed or of another type."""
-    seen = set() if seen is None else seen
-    key = (old.what, old.role, old.pointer, new.pointer)
+    seen = {} if seen is None else seen
+    key = (old.what, old.role, id(old.node), id(new.node), _written([old.aspects, new.aspects]))
     if key in seen:
         return
-    seen.add(key)
+    seen[key] = old, new  # which keeps the nodes, and so their identities
     for aspect in {**old.aspects, **new.aspects}:
         before, after = old.aspects.get(aspect), new.aspects.get(aspect)
         if repr(before) != repr(after) and _written(before) != _written(after):
@@ -165,10 +175,10 @@ def compare(old: Part, new: Part, seen: set[Any] | None = None) -> Iterator[Diff
     for name in {**before, **after}:
         if name in before and name in after:
             yield from compare(before[name], after[name], seen)
-        elif name in before:
-            yield Difference(before[name], "is", before[name].what, None)
         else:
-            yield Difference(after[name], "is", None, after[name].what)
+            part = before.get(name) or after[name]
+            said = name if part.what == "parameter" else part.what
+            yield Difference(part, "is", *((said, None) if name in before else (None, said)))
 
 
 def _written(value: Any) -> str:
@@ -186,7 +196,7 @@ def parameters(
     for listed, base in ((shared, outer), (operation.get("parameters") or [], pointer)):
         for number, entry in enumerate(listed):
             parameter, where = resolve(document, entry, f"{base}/parameters/{number}")
-            found[parameter["in"], parameter["name"]] = parameter, where
+            found[str(parameter.get("in")), str(parameter.get("name"))] = parameter, where
     yield from found.values()
 
 
@@ -216,12 +226,18 @@ def simplify(
         parts = [simplify(document, part, f"{pointer}/allOf/{n}", around) for n, part in enumerate(schema["allOf"])]
         nullable = nullable or (bool(parts) and all(part[2] for part in parts))
         alone = {key: value for key, value in schema.items() if key != "allOf"}
-        merged: list[dict[str, Any]] = [*(part[0] for part in parts), alone]
-        properties = {name: child for part in merged for name, child in part.get("properties", {}).items()}
-        required = [name for part in merged for name in part.get("required", [])]
-        schema = {key: value for part in merged for key, value in part.items()}
-        schema |= {"properties": properties, "required": required}
+        merged: list[tuple[dict[str, Any], str]] = [*((part, at) for part, at, _ in parts), (alone, pointer)]
+        places = {name: _place(part, at, name) for part, at in merged for name in part.get("properties", {})}
+        properties = {name: child for part, _ in merged for name, child in part.get("properties", {}).items()}
+        required = [name for part, _ in merged for name in part.get("required", [])]
+        schema = {key: value for part, _ in merged for key, value in part.items()}
+        schema |= {"properties": properties, "required": required, _PLACES: places}
     return schema, pointer, nullable
+
+
+def _place(schema: Mapping[str, Any], pointer: str, name: str) -> str:
+    """Return the pointer of a field, which may stand in a part of an allOf."""
+    return schema.get(_PLACES, {}).get(name) or f"{pointer}/properties/{escape(name)}"
 
 
 def type_of(schema: Mapping[str, Any]) -> str:

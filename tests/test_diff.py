@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def test_the_exit_code_is_that_of_the_worst_verdict(tmp_path: Path, name: str) -
     ("text", "message"),
     [
         ('{"swagger": "2.0"}', "Swagger 2.0"), ('{"openapi": "2.5.0"}', "OpenAPI 2.5.0"), ("- a\n", "no mapping"),
-        ("a: 1", "no OpenAPI document"), ("openapi: 3.0.1\npaths: {/a: {get: {parameters: [{in: query}]}}}", "is not OpenAPI"),
+        ("a: 1", "no OpenAPI document"), ("openapi: 3.0.1\npaths: {/a: {get: {parameters: 5}}}", "is not OpenAPI"),
         ("x\n```yaml\na: 1\n```\n```yaml\nb: 1\n```\n", "no OpenAPI document"),
     ],
 )  # fmt: skip
@@ -245,6 +246,32 @@ PAIRS: dict[str, tuple[Edit, Edit, str]] = {
     "constant that is sent changed": (
         lambda d: body_of(d, properties={"a": {"const": "x"}}), lambda d: body_of(d, properties={"a": {"const": "y"}}), "BREAK",
     ),
+    **{
+        f"{old} becomes {new} in what is sent": (
+            partial(body_of, properties={"a": old}), partial(body_of, properties={"a": new}), verdict,
+        )
+        for old, new, verdict in (
+            ({"type": "integer"}, {"type": "number"}, "NOTE"),
+            ({"type": "number"}, {"type": "integer"}, "BREAK"),
+            ({"type": "string"}, {"type": ["string", "integer"]}, "NOTE"),
+            ({"type": "string"}, {}, "NOTE"),
+            ({"type": "string"}, {"oneOf": [{"type": "string"}, {"type": "array"}]}, "REVIEW"),
+            ({"const": "a"}, {"enum": ["a", "b"]}, "REVIEW"),
+            ({"type": "integer", "multipleOf": 4}, {"type": "integer", "multipleOf": 2}, "NOTE"),
+            ({"type": "integer", "multipleOf": 2}, {"type": "integer", "multipleOf": 3}, "BREAK"),
+            ({"type": "integer", "exclusiveMaximum": False}, {"type": "integer", "exclusiveMaximum": True}, "BREAK"),
+            ({"type": "integer", "exclusiveMaximum": True}, {"type": "integer", "exclusiveMaximum": False}, "NOTE"),
+            ({"type": "object"}, {"type": "object", "additionalProperties": False}, "BREAK"),
+        )
+    },
+    "text that is read as another type": (
+        lambda _: None, lambda d: d.fields["message"].update(format="date-time"), "BREAK",
+    ),
+    "one parameter in place of another": (
+        lambda d: d.parameters.append({"name": "a", "in": "query", "schema": {"type": "string"}}),
+        lambda d: d.parameters.append({"name": "b", "in": "query", "schema": {"type": "string"}}),
+        "BREAK, NOTE",
+    ),
     "limit on what is sent": (body_of, lambda d: body_of(d, maxProperties=3), "REVIEW"),
     "tighter limit on what is sent": (lambda d: body_of(d, maxProperties=3), lambda d: body_of(d, maxProperties=2), "BREAK"),
     "looser limit on what is sent": (lambda d: body_of(d, maxProperties=3), lambda d: body_of(d, maxProperties=4), "NOTE"),
@@ -271,7 +298,43 @@ def test_a_change_between_two_edits_has_its_verdict(name: str) -> None:
     first(old)
     second(new)
 
-    assert [change.verdict for change in changes(of_document(old.all), of_document(new.all))] == [verdict]
+    found = changes(of_document(old.all), of_document(new.all))
+    assert ", ".join(change.verdict for change in found) == verdict, [change.line() for change in found]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"allOf": [{"$ref": "#/components/schemas/A"}], "description": "the one above"},
+        {"allOf": [{"$ref": "#/components/schemas/A"}, {"type": "object", "properties": {"x": {}}}]},
+        {"type": "array", "items": {"oneOf": [{"$ref": "#/components/schemas/A"}]}},
+    ],
+)  # fmt: skip
+def test_a_schema_that_stands_inside_itself_is_read_to_its_end(field: dict[str, Any]) -> None:
+    """However a schema refers to itself, its changes are told once."""
+    old, new = Doc(), Doc()
+    for doc, kind in ((old, "string"), (new, "integer")):
+        own = {"type": "object", "properties": {"parent": copy.deepcopy(field), "name": {"type": kind}}}
+        doc.all["components"] = {"schemas": {"A": own}}
+        doc.fields["a"] = {"$ref": "#/components/schemas/A"}
+
+    found = changes(of_document(old.all), of_document(new.all))
+
+    assert [change.pointer for change in found] == ["/components/schemas/A/properties/name"]
+    assert changes(of_document(old.all), of_document(old.all)) == []
+
+
+def test_the_order_of_variants_has_no_meaning() -> None:
+    """The variants of a union are known by what they refer to, and otherwise by their type."""
+    old, new = Doc(), Doc()
+    variants = [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/B"}, {"type": "string"}]
+    for doc, order in ((old, variants), (new, variants[::-1])):
+        doc.all["components"] = {
+            "schemas": {name: {"type": "object", "properties": {name: {"type": "string"}}} for name in "AB"}
+        }
+        doc.fields["a"] = {"oneOf": copy.deepcopy(order)}
+
+    assert changes(of_document(old.all), of_document(new.all)) == []
 
 
 def test_a_change_of_a_request_body_is_told_at_the_body() -> None:
