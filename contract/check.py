@@ -25,10 +25,21 @@ import httpx
 from openapi_python_client.parser.properties import Property
 
 from contract.dialect import BYTES, label_table, media_kind
-from contract.document import ContractError, escape, operations, place, resolve, unnamed_path
+from contract.document import ContractError, escape, operations, path_key, place, resolve
 from contract.facts import parameters
 from contract.names import Plan
-from contract.values import by_kind, example, examples, fields_of, holds_bytes, kinds_of, leaves, plain, pythonic
+from contract.values import (
+    UnprovenError,
+    by_kind,
+    example,
+    examples,
+    fields_of,
+    holds_bytes,
+    kinds_of,
+    leaves,
+    plain,
+    pythonic,
+)  # fmt: skip  # isort: skip
 
 BASE = "https://contract.invalid"
 _TRICKY = "a/b?c#d &=%2F é;:@+,"
@@ -73,7 +84,7 @@ class _Proof:
         modules = self.made.modules()
         for path, method, operation in operations(self.document):
             pointer = place(path, method)
-            name, endpoint = modules[method, unnamed_path(path)]
+            name, endpoint = modules[method, *path_key(path)]
             try:
                 module = importlib.import_module(f"{self.package.__name__}.api.{name}")
             except Exception as error:  # a package under test may raise any error
@@ -93,6 +104,8 @@ class _Proof:
         """Say in a note at a pointer which error there is, if any."""
         try:
             yield
+        except UnprovenError as error:
+            self.unproven(pointer, str(error))
         except Exception as error:
             said = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self.notes.append(f"{text.format(pointer)}: {said[:200]}")
@@ -170,7 +183,7 @@ class _Proof:
         return sent
 
     def request(self, path: str, sent: list[Any], request: httpx.Request, body: Any, pointer: str) -> None:
-        expected, _, query = path.partition("?")
+        expected = path
         for parameter, value in sent:
             spot, name = parameter["in"], parameter["name"]
             text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -185,6 +198,7 @@ class _Proof:
                 self.differ(pointer, f"{said} not sent")
             elif spot == "header" and request.headers.get(name) != text:
                 self.differ(pointer, f"{said} sent as {request.headers.get(name)!r}, not {text!r}")
+        expected, _, query = expected.partition("?")
         got = request.url.raw_path.decode().partition("?")
         parts = [list(map(unquote, each.removeprefix("/").split("/"))) for each in (got[0], expected)]
         if "://" not in expected and parts[0] != parts[1]:
@@ -279,8 +293,8 @@ class _Proof:
         fitting = [cls for cls in classes if len(classes) == 1 or set(self.fields.get(cls.__name__, ())) == names]
         if not fitting:
             self.unproven(pointer, "which of several models it is")
-        elif (fitting[0], pointer) not in self.proven:
-            self.proven.add((fitting[0], pointer))
+        elif (proof := (fitting[0], repr(schema))) not in self.proven:
+            self.proven.add(proof)
             with self.noting(_FAILED, pointer):
                 self.model(schema, fitting[0], pointer)
 
@@ -301,8 +315,14 @@ class _Proof:
                     self.differ(at, f"required: the contract says {not needed}, the package {needed}")
                 self.type(child, hints[made.python_name], at)
         full = example(self.document, schema, "")
-        if not contested and not holds_bytes(full) and cls.from_dict(full).to_dict() != full:
-            self.differ(pointer, f"round trip: {full} becomes {cls.from_dict(full).to_dict()}")
+        if contested or holds_bytes(full):
+            return
+        try:
+            back = cls.from_dict(full).to_dict()
+        except Exception as error:  # a package under test may raise any error
+            back = f"{type(error).__name__}: {error}"
+        if back != full:
+            self.differ(pointer, f"round trip: {full} becomes {back}")
 
 
 def _ask(module: Any, function: str, given: dict[str, Any], sent: list[httpx.Request], **answer: Any) -> Any:

@@ -59,9 +59,14 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
         raise ContractError(
             "\n".join(f"contract check: {line}{way_out(line.partition(': ')[0])}" for line in lines[:20])
         )
-    before = _facts(current) if current.exists() else of_document({})
+    before, unread = of_document({}), list[str]()
+    if current.exists():
+        try:
+            before = _facts(current)
+        except ContractError as error:  # an overlay may have lifted what is wrong with it
+            unread.append(f"REVIEW {error}; so all is new here")
     found = changes(before, of_document(translate(merged.document)[0]))
-    more = [*merged.lines, *made.notes, *notes, *unnamed(made.document)]
+    more = [*unread, *merged.lines, *made.notes, *notes, *unnamed(made.document)]
     print_report(found, more=more, colours=sys.stdout.isatty())
     sys.stdout.flush()
     # To the end of the process: a run that says it was interrupted has changed nothing.

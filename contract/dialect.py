@@ -12,8 +12,20 @@ from urllib.parse import unquote
 
 import attrs
 
-from contract import document as documents
-from contract.document import ContractError, copied, entries, escape, followed, lookup, mapping, operations, place, walk
+from contract.document import (
+    INSIDE,
+    METHODS,
+    ContractError,
+    copied,
+    entries,
+    escape,
+    followed,
+    lookup,
+    mapping,
+    operations,
+    place,
+    walk,
+)  # fmt: skip  # isort: skip
 from contract.values import kinds_of
 
 _PLAIN = ("string", "integer", "number", "boolean", "object", "array", "null")
@@ -33,6 +45,8 @@ _WRITTEN = {
     "header": {"string", "integer", "number", "boolean", "enum"},
     "cookie": {"string"},
 }
+# PHP writes an empty one of these as an empty list.
+_HOLDERS = {key for inside in INSIDE.values() for key in inside}
 # What no code is made of, and what holds it.
 _ASIDE: Mapping[str, type] = {"headers": dict, "info": dict, "security": list, "servers": list, "tags": list}
 _FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
@@ -102,9 +116,8 @@ class _Translation:
     def shapes(self, part: dict[str, Any]) -> Notes:
         """Leave out what says nothing, and what has no shape that it can have where no code is made of it."""
         for key, value in list(part.items()):
-            if (value is None and key not in {"const", "default", "example"}) or (
-                value == [] and key in documents.PARTS
-            ):
+            is_nothing = value is None and key not in {"const", "default", "example"}
+            if is_nothing or (value == [] and key in _HOLDERS):
                 del part[key]
             elif key in _ASIDE and not isinstance(value, _ASIDE[key]):
                 yield f"/{key}", f"is no {'list' if _ASIDE[key] is list else 'mapping'}, and is left out"
@@ -169,15 +182,24 @@ class _Translation:
 
     def content(self, holder: dict[str, Any], *, body: bool) -> Notes:
         """Leave the media types that are modelled, if there are any: all of a body, and one of a response."""
-        content = mapping(holder.get("content"))
+        content = {media: mapping(entry) for media, entry in mapping(holder.get("content")).items()}
         modelled = [media for media in content if is_modelled(media_kind(media, self.overrides), body=body)]
-        kept = modelled if body else modelled[:1]
-        for media in list(content):
-            if kept and media not in kept:
-                yield f"/content/{escape(media)}", f"is not modelled, {kept[0]} is"
-                del content[media]
-            else:
-                content[media] = mapping(content[media])
+        modelled.sort(key=lambda media: not media_kind(media, self.overrides).endswith("json"))
+        kept = modelled if body and self.differ([content[media] for media in modelled]) else modelled[:1]
+        if len(kept) > 1 and holder.get("required"):
+            yield "/required", "the generator cannot ask for one of several bodies, so it need not be given"
+            holder["required"] = False
+        for media in [media for media in content if kept and media not in kept]:
+            said = "is left out" if media in modelled else "is not modelled"
+            yield f"/content/{escape(media)}", f"{said}, {kept[0]} is taken"
+            del content[media]
+        if content:
+            holder["content"] = content
+
+    def differ(self, bodies: list[dict[str, Any]]) -> bool:
+        """Tell whether each of several bodies is an object of its own, by which the generated code tells them apart."""
+        real = [followed(self.document, body.get("schema")) for body in bodies]
+        return all(_is_object(each) and real.count(each) == 1 for each in real)
 
     def types(self, schema: dict[str, Any]) -> Notes:
         kind = schema.get("type")
@@ -204,6 +226,10 @@ class _Translation:
         """Make an enum's values those of its type, each once."""
         if schema.get("enum") is None:
             return
+        if schema.get("type") in ("array", "object"):
+            yield "/enum", f"lists no {schema['type']}s, and is left out"
+            del schema["enum"]
+            return
         values = schema["enum"] if isinstance(schema["enum"], list) else []
         kinds = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")]
         said = [value for value in values if value is not None]
@@ -225,6 +251,9 @@ class _Translation:
         if convert is not None and [convert(value) for value in said] != said:
             yield "/enum", f"its values are said as {'numbers' if convert is int else 'texts'}"
             values = [None if value is None else convert(value) for value in values]
+            if "default" in schema:
+                alike = [value for value in values if str(value) == str(schema["default"])]
+                schema["default"] = (alike or [schema["default"]])[0]
         unique = list({repr(value): value for value in values}.values())
         if len(unique) < len(values):
             yield "/enum", "lists a value twice"
@@ -269,7 +298,7 @@ class _Translation:
                 schema["items"] = {}
         for key in ("allOf", "anyOf", "oneOf", "prefixItems", "properties"):
             for name, part in entries(schema.get(key)):
-                if part is None or part is True:
+                if part in (None, True, []):
                     yield f"/{key}/{escape(name)}", "says nothing; it may be anything"
                     schema[key][name] = {}
 
@@ -308,7 +337,7 @@ class _Translation:
                     if inner.get("format") == "binary":
                         yield f"{at}/format", "JSON holds no bytes, so it is text"
                         del inner["format"]
-            elif kind in _FORMS and not (real.get("type") == "object" or real.get("properties") or real.get("allOf")):
+            elif kind in _FORMS and not _is_object(real):
                 yield where, "a form is an object"
                 entry["schema"] = {"type": "object"}
             elif kind in _FORMS and real.get("nullable"):
@@ -337,7 +366,8 @@ class _Translation:
         for path in list(document["paths"]):
             new: dict[str, str] = {}
             for name in _in_braces(path):
-                words = "_".join(re.findall(r"[A-Za-z][A-Za-z0-9]*", name)) or "part"
+                # Some write the form of a value behind its name.
+                words = "_".join(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", name.partition(":")[0])) or "part"
                 if not re.fullmatch(r"[A-Za-z_-][A-Za-z0-9_-]*", name):
                     new[name] = words if words not in {*_in_braces(path), *new.values()} else f"{words}_{len(new)}"
             said = path
@@ -346,8 +376,9 @@ class _Translation:
             if said == path or said in document["paths"]:
                 continue
             yield f"/paths/{escape(path)}", f"is said as {said}"
+            new = {name.partition(":")[0]: other for name, other in new.items()} | new
             item = document["paths"][path]
-            for holder in (item, *(item[method] for method in documents.METHODS if method in item)):
+            for holder in (item, *(item[method] for method in METHODS if method in item)):
                 for number, entry in entries(holder.get("parameters")):
                     real = followed(document, entry)
                     if real.get("in") == "path" and real.get("name") in new:
@@ -385,6 +416,10 @@ class _Translation:
         },
         {"any": (), "document": (path_names, path_parameters), "path": (parameters,), "operation": (parameters,)},
     )
+
+
+def _is_object(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "object" or bool(schema.get("properties") or schema.get("allOf"))
 
 
 def _in_braces(path: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -206,9 +206,9 @@ def place(path: str, method: str) -> str:
     return f"/paths/{escape(path)}/{method}"
 
 
-def unnamed_path(path: str) -> str:
-    """Return a path without the names of its parameters, which the generator changes."""
-    return re.sub(r"\{[^{}]*\}", "{}", path)
+def path_key(path: str, names: Iterable[str] = ()) -> tuple[str, frozenset[str]]:
+    """Return a path without the names of its parameters, which the generator changes, and those names as they were."""
+    return re.sub(r"\{[^{}]*\}", "{}", path), frozenset(names or re.findall(r"\{([^{}]+)\}", path))
 
 
 def resolve(document: Mapping[str, Any], node: Any, pointer: str) -> tuple[Any, str]:

@@ -17,7 +17,7 @@ from typing import Any
 from openapi_python_client import Project
 from openapi_python_client.parser.properties import EnumProperty
 
-from contract.document import ContractError, operations, unnamed_path
+from contract.document import ContractError, operations, path_key
 from contract.document import place as pointer_of
 from contract.guard import unsafe
 from contract.names import Plan
@@ -71,7 +71,7 @@ def build(made: Plan, root: Path, target: Path) -> None:
 def _whose(made: Plan, place: str) -> str:
     """Return the pointer of the operation that a generated file is made of."""
     for path, method, _ in operations(made.document):
-        module, _ = made.modules()[method, unnamed_path(path)]
+        module, _ = made.modules()[method, *path_key(path)]
         if place.startswith(f"api/{module.replace('.', '/')}.py:"):
             pointer = pointer_of(path, method)
             return f"{pointer}: {way_out(pointer).removeprefix('; ')}; "

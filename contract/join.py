@@ -88,7 +88,15 @@ class Join:
         for key in {**old, **new}:
             at = f"{pointer}/{escape(key)}"
             both = key in old and key in new
-            if key in _TEXTS or key.startswith("x-") or (both and old[key] == new[key]):
+            if key == "x-apifox-refs":
+                both_refs = [mapping(part.get(key)) for part in (old, new)]
+                more = {
+                    f"{name} {self.two}": entry
+                    for name, entry in both_refs[1].items()
+                    if entry not in both_refs[0].values()
+                }
+                joined[key] = {**both_refs[0], **more}
+            elif key in _TEXTS or key.startswith("x-") or (both and old[key] == new[key]):
                 joined.setdefault(key, old.get(key, new.get(key)))
             elif key == "properties":
                 joined[key] = self.parts("schema", mapping(old.get(key)), mapping(new.get(key)), at)
@@ -113,14 +121,18 @@ class Join:
 
     def type(self, old: Any, new: Any, pointer: str) -> dict[str, Any]:
         """Join two types, of which only numbers have a wider one; a value without a type may be anything."""
-        if old is None or new is None:
-            kind = old or new
+        listed = [each if isinstance(each, list) else [each] for each in (old, new) if each is not None]
+        kinds = [{str(kind).lower() for kind in each} for each in listed]
+        if len(kinds) == 1:
             self.review(pointer, "only one says the type")
-            return {"type": kind} if kind in {"object", "array"} else {}
-        if not (isinstance(old, str) and isinstance(new, str)) or {old, new} != _NUMBERS:
+            return {"type": old or new} if kinds[0] <= {"object", "array", "null"} else {}
+        plain, null = [each - {"null"} for each in kinds], {"null"} & (kinds[0] | kinds[1])
+        if plain[0] != plain[1] and not (plain[0] and plain[1] and plain[0] | plain[1] <= _NUMBERS):
             raise self.contradiction(pointer)
-        self.review(pointer, "it is a number")
-        return {"type": "number"}
+        joined = sorted((plain[0] if plain[0] == plain[1] else {"number"}) | null)
+        if kinds[0] != kinds[1]:
+            self.review(pointer, f"it is {' or '.join(joined)}")
+        return {"type": joined if len(joined) > 1 else joined[0]}
 
     def values(self, joined: dict[str, Any], old: dict[str, Any], new: dict[str, Any], pointer: str) -> None:
         """Put the values of both into one list."""

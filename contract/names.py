@@ -52,8 +52,8 @@ class Plan:
     labels: dict[str, dict[str, str]]
     notes: list[str]
 
-    def modules(self) -> dict[tuple[str, str], tuple[str, Endpoint]]:
-        """Return the module and the generator's description of each operation, by method and path without names."""
+    def modules(self) -> dict[tuple[str, str, frozenset[str]], tuple[str, Endpoint]]:
+        """Return the module and the generator's description of each operation, by method and the key of its path."""
         return {key: (module, endpoint) for key, module, endpoint in modules(self.data, self.config)}
 
     def fields(self) -> dict[str, dict[str, Property]]:
@@ -107,10 +107,13 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
 
 def _rename(data: GeneratorData, config: Config) -> None:
     """Rename what the generated code calls by names of its own, as the generator does it with `client` and `url`."""
+    # Chinese has no capitals by which a class differs from a variable.
+    classes = {str(item.class_info.name) for item in (*data.models, *data.enums)}
     fields: list[Any] = [prop for model in data.models for prop in _properties(model)]
-    names = [(prop, f"{config.field_prefix}{prop.python_name}") for prop in fields if prop.python_name in _IN_MODELS]
+    in_models, in_functions = _IN_MODELS | classes, _IN_FUNCTIONS | classes
+    names = [(prop, f"{config.field_prefix}{prop.python_name}") for prop in fields if prop.python_name in in_models]
     for _, _, endpoint in modules(data, config):
-        found = [(prop, where) for where, prop in endpoint.iter_all_parameters() if prop.python_name in _IN_FUNCTIONS]
+        found = [(prop, where) for where, prop in endpoint.iter_all_parameters() if prop.python_name in in_functions]
         names += [(prop, f"{prop.python_name}_{where}") for prop, where in found]
     for prop, name in names:
         prop.set_python_name(new_name=UntrustedString(name), config=config)

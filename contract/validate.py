@@ -14,7 +14,7 @@ from openapi_python_client.config import Config
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError, ParseError
 from openapi_python_client.parser.openapi import Endpoint
-from openapi_python_client.parser.properties import EnumProperty, Schemas, property_from_data
+from openapi_python_client.parser.properties import EnumProperty, ModelProperty, Schemas, property_from_data
 from openapi_python_client.parser.properties.schemas import Class
 from openapi_python_client.strings import ClassName, PythonIdentifier, snake_case
 from pydantic import ValidationError
@@ -27,9 +27,9 @@ from contract.document import (
     copied,
     escape,
     operations,
+    path_key,
     place,
     resolve,
-    unnamed_path,
     walk,
 )
 from contract.overlay import jsonpath, way_out
@@ -231,7 +231,7 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
     for _, part, pointer in walk(marked):
         part[_POINTER] = pointer
     again = GeneratorData.from_dict(marked, config=config)
-    for error in _errors_of(again if isinstance(again, GeneratorData) else data):
+    for number, error in enumerate(_errors_of(again if isinstance(again, GeneratorData) else data), 1):
         extra = getattr(error.data, "model_extra", None) or {}
         where = re.match(r"WARNING parsing (\w+) (.+) within ", error.header)
         pointer = str(extra.get(_POINTER) or (place(where[2], where[1].lower()) if where else "/components/schemas"))
@@ -239,14 +239,14 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
         # The generator shows some texts of the document as objects.
         said = re.sub(r"<\S*UntrustedString object at \w+>", "it", said)
         said = re.sub(r"Cannot parse response for status code it \((.*)\), response will.*", r"\1", said)
-        yield f"{pointer}: {said[:400]}{_way_out(pointer, said)}"
+        yield f"{pointer}: {said[:400]}{_way_out(pointer, said, number)}"
 
 
 def _errors_of(data: GeneratorData) -> list[ParseError]:
     return [*data.errors, *(e for c in data.endpoint_collections_by_tag.values() for e in c.parse_errors)]
 
 
-def _way_out(pointer: str, said: str) -> str:
+def _way_out(pointer: str, said: str, number: int) -> str:
     media = re.search(r"Unsupported content[_ ]type (.+?)(?:\)|,|$)", said)
     if media:
         kind = media[1].strip()
@@ -254,22 +254,25 @@ def _way_out(pointer: str, said: str) -> str:
         like = "application/json" if kind in {"*/*", "json"} else text
         return f'; generator.yaml could lift it: content_type_overrides: {{"{kind}": {like}}}'
     if "duplicate models" in said or "conflicting enums" in said:
-        return f'; overlay.yaml could lift it: {{target: "{jsonpath(pointer)}", update: {{title: AnotherName}}}}'
+        return (
+            f'; overlay.yaml could lift it: {{target: "{jsonpath(pointer)}", update: {{title: AnotherName{number}}}}}'
+        )
     return way_out(pointer)
 
 
-def modules(data: GeneratorData, config: Config) -> Iterator[tuple[tuple[str, str], str, Endpoint]]:
-    """Yield the method and path without names, the module, and the generator's description of each operation."""
+def modules(data: GeneratorData, config: Config) -> Iterator[tuple[tuple[str, str, frozenset[str]], str, Endpoint]]:
+    """Yield the method and the key of the path, the module, and the generator's description of each operation."""
     for tag, collection in data.endpoint_collections_by_tag.items():
         for endpoint in collection.endpoints:
             module = f"{tag}.{PythonIdentifier(endpoint.name, config.field_prefix)}"
-            yield (endpoint.method, unnamed_path(endpoint.path.get_untrusted_value())), module, endpoint
+            names = [parameter.name.get_untrusted_value() for parameter in endpoint.path_parameters]
+            yield (endpoint.method, *path_key(endpoint.path.get_untrusted_value(), names)), module, endpoint
 
 
 def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Iterator[str]:
     """Yield where two parts would share a file or a name."""
     files: dict[str, str] = {}
-    paths = {(method, unnamed_path(path)): path for path, method, _ in operations(document)}
+    paths = {(method, *path_key(path)): path for path, method, _ in operations(document)}
     for key, module, endpoint in modules(data, config):
         file, named = f"api/{module.replace('.', '/')}.py", f"{endpoint.method.upper()} {paths[key]}"
         where = place(paths[key], endpoint.method)
@@ -283,12 +286,22 @@ def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Ite
         name, module = str(item.class_info.name), str(item.class_info.module_name)
         other = ("AnotherName", "another_name") if _is_too_long(module) else (f"{name}Model", f"{module}_model")
         line = f"; generator.yaml could lift it: class_overrides: {{{name}: {{class_name: {other[0]}, module_name: {other[1]}}}}}"
-        if name in _TAKEN:
+        if name in _TAKEN or (name == module and _names_itself(item)):
             yield f"/components/schemas/{escape(name)}: the generated code has a {name} of its own{line}"
         if classes.setdefault(module, name) != name:
             yield f"/components/schemas: {classes[module]} and {name} would share models/{module}.py{line}"
         if _is_too_long(module):
             yield f"/components/schemas: a file would have a name of more than {LONGEST_NAME} bytes{line}"
+
+
+def _names_itself(item: ModelProperty | Any) -> bool:
+    """Tell whether a model has a field of its own class."""
+    fields = (
+        [*(item.required_properties or []), *(item.optional_properties or [])]
+        if isinstance(item, ModelProperty)
+        else []
+    )
+    return any(str(item.class_info.name) in field.get_type_string().as_unembedded_code() for field in fields)
 
 
 def _is_too_long(module: str) -> bool:

@@ -30,6 +30,10 @@ _PYTHON: Mapping[Any, str] = {
 }  # fmt: skip
 
 
+class UnprovenError(Exception):
+    """It cannot be told what the package should do."""
+
+
 def normal(document: dict[str, Any], node: Any, depth: int = 0) -> dict[str, Any]:
     """Return a schema without references and `nullable`, as the generator's model of OpenAPI has it."""
     schema, _ = resolve(document, node, "")
@@ -106,7 +110,7 @@ def example(
     """Return a JSON value for a schema, with the fields of its upper levels; binary values are bytes."""
     spent = spent or itertools.count()
     if next(spent) > MOST_PARTS:
-        raise LookupError(f"an example of it has more than {MOST_PARTS} parts")
+        raise UnprovenError(f"an example of it has more than {MOST_PARTS} parts")
     allowed = [schema for schema, _ in leaves(document, node) if schema.get("type") != "null"]
     # Beside a constant the generated code may take no other value.
     schema: dict[str, Any] = min(allowed, key=lambda each: "const" not in each, default={"type": "null"})
@@ -117,7 +121,9 @@ def example(
         return schema["const"]
     match kind:
         case "object":
-            fields, required, _ = fields_of(document, schema)
+            fields, required, contested = fields_of(document, schema)
+            if any(kinds_of(document, fields[name]) & {"object", "array"} for name in contested):
+                raise UnprovenError(f"several parts of allOf describe {', '.join(sorted(contested))}"[:200])
             chosen = fields if depth < SHOWN else {name: child for name, child in fields.items() if name in required}
             return {n: example(document, child, f"{path}/{n}", depth + 1, spent) for n, child in chosen.items()}
         case "array":
