@@ -11,7 +11,7 @@ from typing import Self
 import duomi_api
 import httpx
 
-from duomi._client import checked_id, make_pollers, make_watch
+from duomi._client import make_pollers, make_watch
 from duomi._config import IfExists, Settings, check_callback
 from duomi._core.poll import raise_if_failed
 from duomi._errors import ConfigurationError
@@ -85,7 +85,7 @@ class AsyncDuomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return await self._driver.call(self._driver.requests.get_task(checked_id(self._driver, task)))
+        return await self._driver.call(self._driver.requests.get_task(self._driver.check_id(task)))
 
     def watch(
         self, task: str | Task, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None

@@ -19,7 +19,6 @@ from duomi._config import (
     Settings,
     check_callback,
     check_max_in_flight,
-    check_task_id,
     check_tasks,
     check_timeout,
     loading,
@@ -41,11 +40,6 @@ Timeout = float | EllipsisType | None
 log = logging.getLogger("duomi")
 
 
-def checked_id(driver: BaseDriver, task: str | Task) -> str:
-    """Return the id of a task that may be asked for."""
-    return driver.settings.auth.check_free_of_key("the task id", check_task_id(task))
-
-
 def _pollers(
     driver: BaseDriver, tasks: Iterable[str | Task], timeout: Timeout, polling: Polling | None
 ) -> list[Poller]:
@@ -56,7 +50,7 @@ def _pollers(
     polling = with_interval_of_tests(polling, driver.settings.base_url)
     limit = check_timeout(polling.timeout if isinstance(timeout, EllipsisType) else timeout)
     longest, max_rate = driver.settings.retry.max_retry_after, driver.settings.max_rate
-    task_ids = dict.fromkeys(checked_id(driver, task) for task in tasks)
+    task_ids = dict.fromkeys(map(driver.check_id, tasks))
     return [Poller(task_id, polling, limit, longest, max_rate=max_rate) for task_id in task_ids]
 
 
@@ -143,7 +137,7 @@ class Duomi:
             APIStatusError: the API refused.
             APIResponseError: the answer is not a task.
         """
-        return self._driver.call(self._driver.requests.get_task(checked_id(self._driver, task)))
+        return self._driver.call(self._driver.requests.get_task(self._driver.check_id(task)))
 
     def watch(
         self, task: str | Task, *, timeout: float | EllipsisType | None = ..., polling: Polling | None = None

@@ -178,11 +178,14 @@ class Settings(NamedTuple):
         auth = APIKeyAuth(api_key)
         return cls(
             auth,
-            auth.check_free_of_key("the base URL", _base_url(base_url, allow_insecure=allow_insecure)),
+            auth.check_free_of_key(
+                "the base URL",
+                _base_url(base_url, allow_insecure=_check_kind("allow_insecure", allow_insecure, bool)),
+            ),
             _check_attempt_timeout(timeout),
             _check_kind("retry", retry, Retry),
             _check_kind("polling", polling, Polling),
-            strict,
+            _check_kind("strict", strict, bool),
             _check_max_rate(max_rate),
         )
 
@@ -235,7 +238,7 @@ def _check_kind(name: str, value: object, kind: type[T]) -> T:
 def _check_max_rate(max_rate: object) -> float:
     if max_rate is None:
         return math.inf
-    if not is_seconds(max_rate) or max_rate == 0:
+    if not is_seconds(max_rate) or max_rate == 0 or not is_seconds(1 / float(max_rate)):  # type: ignore[arg-type]
         raise ConfigurationError(f"max_rate must be a number of requests a second above 0, or None, not {max_rate!r}")
     return float(max_rate)  # type: ignore[arg-type]
 

@@ -38,6 +38,9 @@ STATE_KEPT = 40
 DEVIATIONS_KEPT = 100
 _DEEPEST = 100
 _LINE = 500
+# A URL with its query, which ends at a blank, or at a quotation mark that something follows.
+_SIGNED = re.compile(r"((?:\bhttps?:)?//[^\s?\"<>]*)\?(?:(?!'(?:[,:;.\s)\]}]|$))[^\s\"<>])*", re.IGNORECASE)
+NO_REASON = "the vendor gives no reason"
 
 _NAMES: Mapping[type, str] = {list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
@@ -255,11 +258,11 @@ def is_deep(payload: object) -> bool:
 
 def without_signature(text: str) -> str:
     """Return a text without what is behind the question mark of a signed URL, which is a secret."""
-    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
+    return _SIGNED.sub(r"\1", text)
 
 
 def one_line(text: str) -> str:
-    """Return what a vendor wrote as one line that forges no log and steers no terminal."""
-    words = " ".join(text[: _LINE * 4].split())
+    """Return what a vendor wrote as one line that forges no log, steers no terminal and holds no signed URL."""
+    words = " ".join(without_signature(text[: _LINE * 4]).split())
     line = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)
     return line if len(line) <= _LINE else line[: _LINE - 3] + "..."

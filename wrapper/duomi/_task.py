@@ -209,7 +209,7 @@ class Task:
         """
         for pointer, text, unfit in self._differences():
             if unfit:
-                raise APIResponseError(f"task {self.id}: {pointer}: {text}", body=shown(self.raw))
+                raise APIResponseError(one_line(f"task {self.id}: {pointer}: {text}"), body=shown(self.raw))
         return VideoTask.from_dict(find_task(self.raw) or {})
 
     def __str__(self) -> str:

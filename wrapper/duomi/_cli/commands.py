@@ -236,8 +236,10 @@ def _terminated(_number: int, _frame: object) -> None:
 def run() -> None:
     """Run one command, and exit with its code."""
     logging.getLogger("duomi").addHandler(_Handler())
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminated)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _terminated)
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a file cannot take is written as its number, rather than not at all.
         with contextlib.suppress(AttributeError):

@@ -22,7 +22,7 @@ from duomi._task import TaskStalledError, TaskTimeoutError
 
 IN_FLIGHT: Final = 64
 AT_ONCE: Final = 4
-_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @attrs.define
@@ -41,14 +41,18 @@ class Job:
 
 def finish(job: Job) -> None:
     """Wait for the tasks, show their results, and exit."""
+    handlers, ended_by = {number: signal.getsignal(number) for number in _ENDS}, list[int]()
     try:
-        asyncio.run(_until_signal(job))
-    except (KeyboardInterrupt, asyncio.CancelledError) as end:
-        interrupted = isinstance(end, KeyboardInterrupt)
+        asyncio.run(_until_signal(job, ended_by))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        interrupted = ended_by[:1] in ([], [signal.SIGINT])
         left = [task_id for task_id in job.task_ids if task_id not in job.results]
         job.screen.results([job.results[i] for i in job.task_ids if i in job.results])
         _tell_how_to_resume(job, left, "interrupted; " if interrupted else "terminated; ")
         raise typer.Exit(130 if interrupted else TERMINATED) from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     results = [job.results[task_id] for task_id in job.task_ids]
     job.screen.results(results)
     going_on = TaskTimeoutError | TaskStalledError
@@ -63,15 +67,23 @@ def _tell_how_to_resume(job: Job, task_ids: list[str], what: str = "") -> None:
         print_stderr(f"{what}the {continues}. To resume:\n{' '.join(map(quoted, words))}")
 
 
-async def _until_signal(job: Job) -> None:
-    """Follow the tasks; a signal to end cancels that, so that no part of a clip is left behind."""
+async def _until_signal(job: Job, ended_by: list[int]) -> None:
+    """Follow the tasks; a signal to end cancels that, so that no part of a clip is left behind.
+
+    asyncio would let a second Ctrl-C strike its own work, and then wait without end.
+    """
     following = asyncio.ensure_future(follow(job))
     loop = asyncio.get_running_loop()
+
+    def end(number: int) -> None:
+        ended_by.append(number)
+        following.cancel()
+
     for number in _ENDS:
         # Who ignores a signal, as nohup does, has reasons.
         if signal.getsignal(number) != signal.SIG_IGN:
             try:
-                loop.add_signal_handler(number, following.cancel)
+                loop.add_signal_handler(number, end, number)
             except NotImplementedError:  # on Windows
                 break
     await following

@@ -32,6 +32,7 @@ from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledErro
 _STDERR = Console(file=Stderr())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 _STYLES = {"succeeded": "green", "error": "red"}
 _NARROW = 60
+_DEFAULT_WIDTH = 80
 _FEW = 5
 _SELDOM = 15.0
 # The fields of `Task.to_dict`, of a task that was not seen.
@@ -130,6 +131,8 @@ class Screen:
     def __init__(self, *, json: bool) -> None:
         self.json = json
         self._out = _Out()
+        if self._out.width < 1:  # COLUMNS=0
+            self._out.width = _DEFAULT_WIDTH
         self._err = _STDERR
         # Objects are printed as tasks end, and on one terminal they and the bars would write over each other.
         alone = self._err.is_terminal and not (json and self._out.is_terminal)

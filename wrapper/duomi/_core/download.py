@@ -36,6 +36,7 @@ from duomi._config import HEADERS, is_loopback
 from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, described, is_permanent, retry_after
 from duomi._core.request import RequestFlow, Runtime, Send, Sleep
 from duomi._errors import DownloadError
+from duomi._payload import one_line
 from duomi._policy import Retry
 from duomi._task import Task
 
@@ -242,9 +243,10 @@ class Fetch:
         kind = self.content_type.partition(";")[0].strip().lower()
         if not is_media(beginning):
             if kind.startswith("text/") or kind.endswith(_TEXT_KINDS):
-                raise self.error(f"the answer is {kind}, not a clip")
+                raise self.error(f"the answer is {one_line(kind)[:80]}, not a clip")
             if is_text(beginning):
-                raise self.error(f"the answer is a text, not a clip (its content type is {kind or 'missing'})")
+                named = one_line(kind)[:80] or "missing"
+                raise self.error(f"the answer is a text, not a clip (its content type is {named})")
         return beginning
 
     def _open(self) -> DownloadFlow[Head]:
@@ -266,7 +268,7 @@ class Fetch:
             except (httpx.InvalidURL, ValueError) as error:
                 raise self.error("the redirect leads to an invalid URL") from error
             if not _is_web(target) or (url.scheme, target.scheme) == ("https", "http"):
-                raise self.error(f"the redirect leads from {url.scheme} to {target.scheme}")
+                raise self.error(f"the redirect leads from {url.scheme} to {one_line(target.scheme)[:80]}")
             url, written = target, location
         raise self.error(f"more than {REDIRECTS} redirects")
 
@@ -375,7 +377,9 @@ def _length(headers: httpx.Headers) -> int | None:
 def is_media(beginning: bytes) -> bool:
     """Tell whether bytes begin as an mp4, mov, webm, avi or image does."""
     in_riff = beginning[:4] == b"RIFF" and beginning[8:12] in _IN_RIFF
-    return beginning[4:8] in _BOXES or beginning.startswith(_MAGIC) or in_riff
+    # A box begins with its size, a text with a character; only that of the pictures and sounds may be so large.
+    in_box = beginning[4:8] == b"mdat" or (beginning[4:8] in _BOXES and beginning[0] in _NOT_IN_TEXT)
+    return in_box or beginning.startswith(_MAGIC) or in_riff
 
 
 def is_text(beginning: bytes) -> bool:

@@ -12,7 +12,7 @@ from duomi._core.names import quoted
 from duomi._core.reply import Problem
 from duomi._core.request import Answer, Requests, Send, Sleep, TimeLimit
 from duomi._errors import DuomiError
-from duomi._payload import STATE_KEPT, one_line, read_http_date
+from duomi._payload import NO_REASON, STATE_KEPT, one_line, read_http_date
 from duomi._policy import Observation, Polling
 from duomi._task import EmptyResultError, Task, TaskFailedError, TaskStalledError, TaskTimeoutError
 
@@ -306,6 +306,7 @@ def watch_flow(poller: Poller, requests: Requests) -> WatchFlow:
         poll = Poll(started_at, runtime.clock(), result, requests.rate.answered_at)
         typical = requests.typical.of(result if isinstance(result, Task) else last)
         state, decision = poller.step(state, poll, last, runtime.jitter(), typical)
+        decided_at = runtime.clock()
         if isinstance(result, Task):
             last = result
             if not result.is_finished and (emitted is None or is_changed(result, emitted)):
@@ -317,7 +318,8 @@ def watch_flow(poller: Poller, requests: Requests) -> WatchFlow:
             return
         if isinstance(decision, Failure):
             raise decision.error
-        yield Sleep(decision.seconds, "poll")
+        # What the caller did with the task is part of the pause.
+        yield Sleep(max(0.0, decision.seconds - (runtime.clock() - decided_at)), "poll")
 
 
 def is_changed(task: Task, before: Task) -> bool:
@@ -330,7 +332,7 @@ def raise_if_failed(task: Task | None) -> Task:
     if task is None:
         raise TypeError("a watch ends with a task, or raises")
     if task.is_failed:
-        text = f"task {task.task_id} failed: {one_line(task.message) or 'the vendor gives no reason'}"
+        text = f"task {task.task_id} failed: {one_line(task.message) or NO_REASON}"
         raise TaskFailedError(text, task.task_id, dict(task.raw))
     return task
 
@@ -340,7 +342,7 @@ def _visible(task: Task) -> tuple[object, ...]:
 
 
 def _brief(task: Task) -> str:
-    return f"{task.state.value}" + ("" if task.progress is None else f", {task.progress}%")
+    return one_line(task.state.value) + ("" if task.progress is None else f", {task.progress}%")
 
 
 def _resume(task_id: str) -> str:

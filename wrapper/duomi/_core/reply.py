@@ -31,7 +31,6 @@ from duomi._payload import (
     refusal_code,
     vendor_message,
     whole_number,
-    without_signature,
 )
 from duomi._task import Task
 
@@ -332,7 +331,7 @@ def described(error: Exception) -> str:
     if isinstance(error, httpx.RemoteProtocolError) and not re.search("disconnected|closed", str(error)):
         return "what came is not HTTP"
     text = next(filter(None, (_words(each) for each in _causes(error))), type(error).__name__)
-    return without_signature(one_line(text))
+    return one_line(text)
 
 
 def _words(error: BaseException) -> str:

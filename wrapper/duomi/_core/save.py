@@ -14,7 +14,7 @@ from duomi._core.download import Disk, DownloadFlow, Fetch, Urls
 from duomi._core.names import file_name, quoted
 from duomi._core.request import Runtime
 from duomi._errors import DownloadError
-from duomi._payload import one_line
+from duomi._payload import NO_REASON, one_line
 from duomi._policy import Retry
 from duomi._task import Task
 
@@ -67,9 +67,11 @@ def check_result(task: Task) -> None:
     """
     if not task.is_finished:
         how = f"wait for it with `duomi wait {quoted(task.task_id)} --download .` or client.wait(...)"
-        raise DownloadError(f"task {task.task_id} is not finished ({task.state.value}); {how}", is_transient=True)
+        raise DownloadError(
+            f"task {task.task_id} is not finished ({one_line(task.state.value)}); {how}", is_transient=True
+        )
     if task.is_failed or not task.videos:
-        reason = f"failed: {one_line(task.message)}" if task.is_failed else "has no video"
+        reason = f"failed: {one_line(task.message) or NO_REASON}" if task.is_failed else "has no video"
         raise DownloadError(f"task {task.task_id} {reason}")
 
 

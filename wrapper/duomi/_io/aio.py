@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import nullcontext
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import httpx
@@ -19,6 +19,8 @@ from duomi._io.lanes import AsyncLane, Lanes
 from duomi._task import Task
 
 T = TypeVar("T")
+# Seconds that the closing of a connection may take.
+CLOSING: Final = 5.0
 
 
 class AsyncDriver(BaseDriver):
@@ -88,6 +90,7 @@ class AsyncDriver(BaseDriver):
             with anyio.CancelScope(deadline=anyio.current_time() + effect.limit) as scope:
                 response = await lane.handle_async_request(effect.request)
                 await self._read(response, aiter(response.stream), body)  # type: ignore[arg-type]
+                await response.aclose()
             if scope.cancelled_caught:
                 broken = lane.explain(TimeoutError())
         except TRANSPORT_ERRORS as error:
@@ -114,15 +117,13 @@ class AsyncDriver(BaseDriver):
                     scope.deadline = anyio.current_time() + effect.limit
 
                 effect.request.extensions = {"timeout": each_step(effect.limit), "trace": begin}
-                try:
-                    response = await http_client.send(
-                        effect.request, auth=self.settings.auth, follow_redirects=False, stream=True
-                    )
-                except httpx.HTTPStatusError as error:
-                    response = error.response  # a hook of the caller's raised it
+                response = await send(http_client, effect.request, self.settings.auth)
                 if (content := content_of(response)) is not None:
                     return self._reply(response, content)
-                await self._read(response, response.aiter_raw(), body)
+                # httpx's own iterator closes the response, and a cancellation then leaves its pool a connection short.
+                chunks = aiter(response.stream)  # type: ignore[arg-type]
+                await self._read(response, chunks, body)
+                await close(response, chunks)
             if scope.cancelled_caught:
                 broken = TimeoutError()
         except TRANSPORT_ERRORS as error:
@@ -138,7 +139,6 @@ class AsyncDriver(BaseDriver):
         except BaseException:
             await close(response, chunks)
             raise
-        await response.aclose()
 
     def _reply_or_error(
         self, response: httpx.Response | None, body: Body, broken: Exception | None
@@ -149,7 +149,7 @@ class AsyncDriver(BaseDriver):
 
     async def enter_loop(self) -> None:
         """Use lanes of the event loop that runs now; those of another are closed with it."""
-        loop = _current_loop()
+        loop = current_loop()
         if loop is not self.lanes.loop:
             self.lanes.loop = loop
             self.lanes.forget()
@@ -171,11 +171,12 @@ class AsyncDriver(BaseDriver):
         for lane in (*idle, *active):
             await lane.network.aclose()
         closes_with_loop, self.lanes.closes_with_loop = self.lanes.closes_with_loop, None
-        if closes_with_loop is not None and self.lanes.loop is _current_loop():
+        if closes_with_loop is not None and self.lanes.loop is current_loop():
             await closes_with_loop.aclose()
 
 
-def _current_loop() -> object:
+def current_loop() -> object:
+    """Return asyncio's event loop, or trio's token."""
     import asyncio  # noqa: PLC0415  (it takes long to import, and those who block do not need it)
 
     try:
@@ -186,12 +187,50 @@ def _current_loop() -> object:
         return current_trio_token()
 
 
+async def send(http_client: httpx.AsyncClient, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
+    """Send a request by the caller's own client, and return the response before its body.
+
+    asyncio's own cancellation may strike where httpcore does not expect it, and then its pool is a connection short. It
+    does not reach a task inside this one, which anyio cancels where it may be cancelled.
+    """
+    outcome: list[httpx.Response | Exception] = []
+
+    async def run() -> None:
+        try:
+            outcome.append(await http_client.send(request, auth=auth, follow_redirects=False, stream=True))
+        except httpx.HTTPStatusError as error:
+            outcome.append(error.response)  # a hook of the caller's raised it
+        except Exception as error:  # the group would wrap it
+            outcome.append(error)
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+    except BaseException:
+        if outcome and isinstance(outcome[0], httpx.Response):
+            await close(outcome[0], aiter(outcome[0].stream))  # type: ignore[arg-type]
+        raise
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
 async def close(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
-    """Close a response, and run its iterator to the end: httpx leaves its generators to trio, which warns of each."""
-    await response.aclose()
-    with contextlib.suppress(*TRANSPORT_ERRORS, httpx.StreamError):
-        async for _ in chunks:
-            pass
+    """Close a response, also while its caller is being cancelled, and run its iterator to the end.
+
+    httpx leaves its generators to trio, which warns of each.
+    """
+
+    async def end() -> None:
+        # What goes wrong with a connection that is being closed says nothing of the call.
+        with anyio.move_on_after(CLOSING, shield=True), contextlib.suppress(Exception):
+            await response.aclose()
+            async for _ in chunks:
+                pass
+
+    # asyncio's own cancellation reaches this task, and not one inside it.
+    async with anyio.create_task_group() as group:
+        group.start_soon(end)
 
 
 class _Watch(AsyncIterator[Task]):

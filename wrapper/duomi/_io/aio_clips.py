@@ -1,5 +1,6 @@
 """The async twin of `clips.py`."""
 
+from asyncio import AbstractEventLoop
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -9,7 +10,8 @@ import httpx
 
 from duomi._core.download import Disk, DownloadFlow, Effect, HandOut, Head, Open, Pull
 from duomi._core.stream import Stream
-from duomi._io.aio import AsyncDriver, close
+from duomi._errors import ConfigurationError
+from duomi._io.aio import AsyncDriver, close, current_loop, send
 from duomi._io.base import TRANSPORT_ERRORS, content_of, each_step
 from duomi._io.clips import Buffered
 from duomi._io.files import run_on_disk
@@ -36,7 +38,7 @@ class AsyncIncoming:
             case Pull():
                 return await self._pull()
             case Disk():
-                return await anyio.to_thread.run_sync(run_on_disk, effect)
+                return await _in_thread(effect)
             case HandOut():
                 raise TypeError("a chunk is for the caller")
             case _:
@@ -44,12 +46,15 @@ class AsyncIncoming:
 
     async def aclose(self) -> None:
         """Be done with the clip."""
-        if self._response is not None and self._chunks is not None:
-            await close(self._response, self._chunks)
-        if self._lane is not None:
-            await self._lane.network.aclose()
-            self._driver.lanes.drop(self._lane)
+        lane, response, chunks = self._lane, self._response, self._chunks
         self._response = self._chunks = self._lane = None
+        try:
+            if lane is not None:
+                self._driver.lanes.drop(lane)
+                await lane.network.aclose()
+        finally:
+            if response is not None and chunks is not None:
+                await close(response, chunks)
 
     async def _open(self, effect: Open) -> Head | Exception:
         await self.aclose()
@@ -59,14 +64,9 @@ class AsyncIncoming:
             with anyio.fail_after(self._timeout):
                 if client is not None:
                     effect.request.extensions["timeout"] = each_step(self._timeout)
-                    try:
-                        self._response = await client.send(
-                            effect.request, auth=None, follow_redirects=False, stream=True
-                        )
-                    except httpx.HTTPStatusError as error:
-                        self._response = error.response  # a hook of the caller's raised it
+                    self._response = await send(client, effect.request, None)
                     content = content_of(self._response)
-                    self._chunks = self._response.aiter_raw() if content is None else _once(content)
+                    self._chunks = aiter(self._response.stream) if content is None else _once(content)  # type: ignore[arg-type]
                 else:
                     self._lane = self._driver.lanes.lend(effect.request.url)
                     self._response = await self._lane.handle_async_request(effect.request)
@@ -81,6 +81,18 @@ class AsyncIncoming:
                 return await anext(self._chunks, None)  # type: ignore[arg-type]
         except TRANSPORT_ERRORS as error:
             return error
+
+
+async def _in_thread(effect: Disk) -> Exception | None:
+    """Do what blocks on the disk in a thread; that of asyncio goes on when its caller is cancelled."""
+    loop = current_loop()
+    try:
+        if isinstance(loop, AbstractEventLoop):
+            # Python itself ends these threads, also after a second Ctrl-C.
+            return await loop.run_in_executor(None, run_on_disk, effect)
+        return await anyio.to_thread.run_sync(run_on_disk, effect)
+    except RuntimeError as error:
+        raise ConfigurationError(f"no thread can be started for the disk: {error}") from error
 
 
 async def _once(content: bytes) -> AsyncGenerator[bytes]:
@@ -125,8 +137,8 @@ class AsyncClip(Buffered, AsyncIterator[bytes]):
             raise StopAsyncIteration
         return self._take(-1)
 
-    async def read(self, size: int = -1) -> bytes:
-        """Return `size` bytes, fewer only at the end; with -1 all of them.
+    async def read(self, size: int | None = -1) -> bytes:
+        """Return `size` bytes, fewer only at the end; with -1 or `None` all of them.
 
         Raises:
             DownloadError: the clip did not arrive complete.

@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 
 import httpx
 
-from duomi._config import HEADERS, Settings
+from duomi._config import HEADERS, Settings, check_task_id
 from duomi._core.rate import Rate
 from duomi._core.reply import BodyTooLargeError, Problem, Reply
 from duomi._core.request import Answer, Requests, Runtime, Sleep
@@ -66,8 +66,16 @@ class BaseDriver:
         if self.http_client is not None and self.http_client.is_closed:
             raise ConfigurationError("the http_client is closed")
 
+    def check_id(self, task: object) -> str:
+        """Return the id of a task that may be asked for."""
+        return self.settings.auth.check_free_of_key("the task id", check_task_id(task))
+
     def _reply(self, response: httpx.Response, content: bytes, broken: Exception | None = None) -> Reply:
-        return Reply(response.status_code, response.headers, self.settings.auth.redact_body(content), broken)
+        redact, headers = self.settings.auth.redact_body, response.headers
+        values = b"\n".join([value for _, value in headers.raw])
+        if redact(values) != values:
+            headers = httpx.Headers([(name, redact(value)) for name, value in headers.raw])
+        return Reply(response.status_code, headers, redact(content), broken)
 
     def closed_during_call(self, error: Exception | None) -> ConfigurationError | None:
         """Return what a failure means if another thread or task has closed the client meanwhile."""

@@ -26,7 +26,7 @@ T = TypeVar("T")
 def _urls(driver: BaseDriver, task: Task) -> Urls:
     """Return the URLs of a task's clips, once it is known that a clip can be had."""
     driver.ensure_open()
-    return Urls(check_task(task), partial(driver.requests.get_task, task.task_id))
+    return Urls(check_task(task), partial(driver.requests.get_task, driver.check_id(task)))
 
 
 def make_save(
@@ -153,13 +153,13 @@ class Buffered:
         if self._is_closed:
             raise ConfigurationError("the clip is closed")
 
-    def _take(self, size: int) -> bytes:
-        taken = bytes(self._buffer[:size]) if size >= 0 else bytes(self._buffer)
+    def _take(self, size: int | None) -> bytes:
+        taken = bytes(self._buffer[:size]) if size is not None and size >= 0 else bytes(self._buffer)
         del self._buffer[: len(taken)]
         return taken
 
-    def _has(self, size: int) -> bool:
-        return self._is_complete or 0 <= size <= len(self._buffer)
+    def _has(self, size: int | None) -> bool:
+        return self._is_complete or (size is not None and 0 <= size <= len(self._buffer))
 
 
 class Clip(Buffered, Iterator[bytes]):
@@ -186,8 +186,8 @@ class Clip(Buffered, Iterator[bytes]):
             raise StopIteration
         return self._take(-1)
 
-    def read(self, size: int = -1) -> bytes:
-        """Return `size` bytes, fewer only at the end; with -1 all of them.
+    def read(self, size: int | None = -1) -> bytes:
+        """Return `size` bytes, fewer only at the end; with -1 or `None` all of them.
 
         Raises:
             DownloadError: the clip did not arrive complete.

@@ -166,9 +166,9 @@ class Lanes(Generic[LaneT]):
 
     def to(self, url: httpx.URL) -> LaneT:
         """Make a lane to a host, by way of the proxy that the environment names for it."""
-        proxy = proxy_for(url)
+        proxy, tls = proxy_for(url), self.tls
         try:
-            return self._kind(self.tls, proxy)
+            return self._kind(tls, proxy)
         except (ImportError, ValueError) as error:
             raise ConfigurationError(f"the proxy {proxy and proxy.url.host} cannot be used: {error}") from error
 

@@ -129,7 +129,11 @@ class Stream:
         left = self._network.left_to_connect()
         # The handshake takes the socket itself away, and whoever interrupts it needs another for the same connection.
         raw = self._stream.get_extra_info("socket")
-        with socket.fromfd(raw.fileno(), raw.family, raw.type) as self._network.in_handshake:
+        try:
+            second = socket.fromfd(raw.fileno(), raw.family, raw.type)
+        except OSError as error:  # no file descriptor is left
+            raise httpcore.ConnectError(str(error)) from error
+        with second as self._network.in_handshake:
             stream = self._stream.start_tls(ssl_context, server_hostname, left)
         self._network.in_handshake = None
         return Stream(self._network, stream)
@@ -164,7 +168,7 @@ class AsyncNetwork:
                 stream = await anyio.connect_tcp(host, port, local_host=local_address)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout from error
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # Python's resolver may get no thread
             raise httpcore.ConnectError(str(error)) from error
         sock = stream.extra_attributes[SocketAttribute.raw_socket]()
         for option in socket_options or ():
