@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -623,6 +624,40 @@ def test_a_key_that_json_escapes_is_redacted(server: Server, written: str) -> No
     with Duomi(KEY_WITH_SLASH, base_url=server.url) as client:
         assert client.get_task("a").message == "key *** is blocked"
         assert get_video_task.sync_detailed(client=client.api, task_id="a").headers["x-echo"] == "***"
+
+
+def test_an_echoed_key_is_in_no_local_of_a_traceback(server: Server) -> None:
+    """What reports errors with the locals of each frame, as Sentry does, gets no key from a header of the server's."""
+    server.replies = [Response("no", 500, {"x-echo": f"key {KEY}"}, content_type="text/plain")]
+
+    with Duomi(KEY, base_url=server.url, retry=Retry(attempts=1)) as client:
+        with pytest.raises(DuomiError) as caught:
+            client.wait("a", timeout=0)
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+
+    assert KEY not in "".join(told.format())
+
+
+@pytest.mark.parametrize("name", ["strict", "allow_insecure"])
+@pytest.mark.parametrize("value", ["false", "no", 1, None])
+def test_what_is_true_or_false_is_a_bool(name: str, value: Any) -> None:
+    """A text such as "false" would count as true, and the key would travel in the clear."""
+    with pytest.raises(ConfigurationError, match=f"{name} must be a bool"):
+        Duomi(KEY, **{name: value})
+
+
+def test_a_rate_that_no_clock_can_keep_is_refused() -> None:
+    """One request in a hundred years is a mistake."""
+    with pytest.raises(ConfigurationError, match="max_rate must be"):
+        Duomi(KEY, max_rate=1e-10)
+
+
+def test_the_certificates_are_not_blamed_on_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of certificates that cannot be read is named, and nothing else."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    with Duomi(KEY, base_url="https://duomi.example") as client, pytest.raises(ConfigurationError) as caught:
+        client.get_task("a")
+    assert str(caught.value).startswith("SSL_CERT_FILE: ")
 
 
 HIDDEN = {

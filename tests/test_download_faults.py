@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -18,7 +19,7 @@ import anyio
 import attrs
 import httpx
 import pytest
-from duomi import APIConnectionError, AsyncDuomi, DownloadError, Duomi, Retry, Task
+from duomi import APIConnectionError, AsyncDuomi, ConfigurationError, DownloadError, Duomi, Retry, Task
 from duomi._core.download import Disk, Head, Urls
 from duomi._core.request import Runtime
 from duomi._core.save import Target, save_flow
@@ -205,6 +206,9 @@ BEGINNINGS: dict[str, tuple[bytes, bool | None]] = {
     "short text": (b"the file has expired, ask for it again..", False),
     "long text": ("\u6587\u4ef6\u5df2\u8fc7\u671f\r\n".encode() * 99, False),
     "markup before other bytes": (b"<\0\0", False),
+    "a text whose second word is the name of a box": (b"Get free credits to watch this clip", False),
+    "HTML with the name of a box": (b"<p> free of charge</p>", False),
+    "a large box of pictures": (b"mmmmmdat", True),
 }
 KINDS_OF_CONTENT = {"video/mp4": True, "application/octet-stream": True, "": True, "image/png": True, "binary": True,
                     "application/json": False, "text/html; charset=utf-8": False, "text/plain": False,
@@ -375,6 +379,75 @@ def test_a_cancelled_download_leaves_no_file(tmp_path: Path, backend: str) -> No
 
 
 DISK = "asyncio"  # so the threads of an event loop are called
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("how", ["scope", "task"])
+@pytest.mark.parametrize("what", ["download", "stream", "get_task"])
+@pytest.mark.parametrize("own", [False, True])
+def test_what_is_cancelled_at_any_moment_leaves_no_connection(
+    tmp_path: Path, backend: str, how: str, what: str, *, own: bool
+) -> None:
+    """Wherever a cancellation strikes, anyio's or asyncio's own, nothing is left of the call, in our lanes or in a pool."""
+    if backend == "trio" and how == "task":
+        how = "scope"
+
+    async def play(exchange: Exchange) -> bool | None:
+        if "/v1/" in exchange.path:
+            url = f"http://{exchange.header('host')}/2.mp4"
+            return await answer(200, finished(url))(exchange)
+        return await clip()(exchange)
+
+    async def call(client: AsyncDuomi, url: str, number: int) -> None:
+        task = Task.from_payload(finished(f"{url}/1.mp4", task_id=f"t{number}"))
+        if what == "get_task":
+            await client.get_task("t")
+        elif what == "download":
+            await client.download(task, tmp_path)
+        else:
+            async with client.stream(task) as stream:
+                async for _ in stream:
+                    await anyio.lowlevel.checkpoint()
+
+    async def main(url: str) -> None:
+        limits = httpx.Limits(max_connections=2)
+        async with (
+            httpx.AsyncClient(limits=limits) as http_client,
+            AsyncDuomi(KEY, base_url=url, http_client=http_client if own else None) as client,
+        ):
+            for number in range(60):
+                seconds = number / 4_000
+                if how == "scope":
+                    with anyio.move_on_after(seconds):
+                        await call(client, url, number)
+                else:
+                    calling = asyncio.ensure_future(call(client, url, number))
+                    await asyncio.sleep(seconds)
+                    calling.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await calling
+            with anyio.fail_after(20):
+                assert (await client.get_task("t")).is_finished
+                assert len(await client.download(await client.get_task("t"), tmp_path / "last")) == 1
+            assert not client._driver.lanes._active
+
+    with FaultServer([play]) as server:
+        anyio.run(main, server.url, backend=backend)
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
+
+
+@pytest.mark.parametrize("task_id", ["\ud800", "x" * 100_000, "..", " ", KEY, "a\nb"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_is_not_asked_for_by_an_id_that_is_none(tmp_path: Path, kind: str, task_id: str) -> None:
+    """The API may be asked for a fresh URL, so the id of a task is checked before the first request."""
+    with FaultServer([answer(403, b"")]) as server:
+        task = Task.from_payload(finished(f"{server.url}/1.mp4", task_id="t"), task_id=task_id)
+        with pytest.raises(ConfigurationError):
+            Caller(kind, server.url)("download", task, tmp_path)
+
+        assert server.heads == []
+
+
 STEPS = {
     "the part is made": (Path, "open"),
     "it is written to the disk": (os, "fsync"),

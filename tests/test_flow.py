@@ -58,6 +58,7 @@ class World:
     ) -> None:  # fmt: skip
         self.now = 1_000.0
         self.takes = takes
+        self.reads = 0.0  # seconds that the caller takes for each task
         self.replies = list(replies)
         self.sleeps: list[float] = []
         self.emitted: list[Task] = []
@@ -83,6 +84,7 @@ class World:
                     self.now += seconds
                 case Emit(task):
                     self.emitted.append(task)
+                    self.now += self.reads
                 case Send():
                     self.polled_at.append(self.now - 1_000.0)
                     self.now += min(self.takes, effect.limit)
@@ -105,6 +107,21 @@ def test_a_wait_polls_before_it_sleeps() -> None:
     world = World([DONE], Polling()).run()
 
     assert (world.polled_at, world.sleeps) == ([0.0], [])
+
+
+def test_what_the_caller_does_with_a_task_is_part_of_the_pause() -> None:
+    """A slow caller does not move the polls, nor the deadline."""
+    world = World([RUNNING], Polling(interval=2.5, timeout=3.0))
+    world.reads = 2.0
+    world.fail(TaskTimeoutError)
+
+    slower = World([RUNNING], Polling(interval=1.0, timeout=3.0))
+    slower.reads = 2.5
+    slower.fail(TaskTimeoutError)
+
+    assert world.polled_at == pytest.approx([0.0, 2.5, 2.7])
+    assert slower.polled_at == pytest.approx([0.0, 2.5, 2.7])
+    assert slower.now - 1_000.0 == pytest.approx(2.7)
 
 
 def test_a_wait_polls_once_more_just_before_its_deadline() -> None:

@@ -162,6 +162,42 @@ ENVIRONMENTS: dict[str, tuple[dict[str, str], str]] = {
 }  # fmt: skip
 
 
+ASYNC_CALLS = """
+import sys, threading, anyio, duomi
+done = duomi.Task.from_payload({"id": "a", "state": "succeeded", "data": {"videos": [{"url": sys.argv[1] + "/1.mp4"}]}})
+
+async def main():
+    start = threading.Thread.start
+    exec(sys.argv[2])
+    async with duomi.AsyncDuomi("sk-test-0123456789", base_url=sys.argv[1], retry=duomi.Retry(attempts=1)) as client:
+        for call in (client.get_task("a"), client.wait("a", timeout=0), client.download(done, sys.argv[4])):
+            try:
+                print("ok", ascii(await call))
+            except duomi.DuomiError as error:
+                print(type(error).__name__, ascii(str(error)))
+    threading.Thread.start = start  # the event loop ends with a thread
+
+anyio.run(main, backend=sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_async_calls_without_threads_give_results_or_duomi_errors(
+    backend: str, server: FaultServer, tmp_path: Path
+) -> None:
+    """Neither the resolver nor the disk gets a thread."""
+    url = server.url.replace("127.0.0.1", "localhost")
+    done = subprocess.run(
+        [sys.executable, "-c", ASYNC_CALLS, url, NO_THREADS, backend, str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.partition(" ")[0] for line in done.stdout.splitlines()] == [
+        "APIConnectionError", "TaskTimeoutError", "ConfigurationError",
+    ]  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_environment_gives_results_or_duomi_errors(name: str, server: FaultServer, tmp_path: Path) -> None:

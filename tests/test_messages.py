@@ -37,6 +37,7 @@ GET: dict[str, Situation] = {
     "401": ([answer(401, {"message": "bad key"})], ["the key is refused", "GET /v1/videos/tasks/x", "401", "bad key"], False, {}),
     "403": ([answer(403, {"msg": "no credit"})], ["not allowed", "GET", "403", "no credit"], False, {}),
     "403 of a firewall": ([answer(403, b"<html>", say="text/html")], ["not allowed", "403"], True, {}),
+    "403 with a signed URL": ([answer(403, {"msg": "see HTTPS://c.example/it's.mp4?Signature=aa&sig=1"})], ["not allowed", "403: see HTTPS://c.example/it's.mp4"], False, {}),
     "404": ([answer(404, {"error": "gone"})], ["no such task: x", "GET /v1/videos/tasks/x", "404", "gone"], False, {}),
     "an envelope's 404": ([answer(200, {"code": 404, "msg": "none"})], ["no such task: x", "200 with code 404", "none"], False, {}),
     "429": ([answer(429, {})], ["rate limited", "429"], True, {}),
@@ -118,6 +119,8 @@ WAITS: dict[str, tuple[Any, dict[str, Any], Sequence[str], bool]] = {
     "failed": ({"state": "error", "message": "no\ncats\x1b[2J"}, {}, ["task x failed: no cats"], False),
     "empty": ({"state": "succeeded", "data": {}}, {"timeout": 0.2}, ["task x: succeeded", "without a video"], False),
     "timed out": ({"state": "running", "progress": 5}, {"timeout": 0.1}, ["task x: not finished after 0.1 s", "running, 5%", "resume with `duomi wait x`"], True),
+    "failed with a signed URL": ({"state": "error", "message": "no clip at https://c.example/1.mp4?sig=1"}, {}, ["task x failed: no clip at https://c.example/1.mp4"], False),
+    "an odd state": ({"state": "run\nning\x1b[31m"}, {"timeout": 0.1}, ["task x: not finished", "run ning"], True),
     "stalled": ({"state": "running"}, {"polling": Polling(interval=0.05, stall=0.2)}, ["task x: no change", "0.2 s"], True),
 }  # fmt: skip
 

@@ -54,7 +54,8 @@ def half_a_clip(url: str) -> Any:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 @pytest.mark.parametrize("words", ["wait x --download clips", "download x --directory clips"])
-def test_a_signal_leaves_no_part_of_a_clip(tmp_path: Path, number: signal.Signals, words: str) -> None:
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_signal_leaves_no_part_of_a_clip(tmp_path: Path, number: signal.Signals, words: str, times: int) -> None:
     """After a signal the exit code is 130 or 143, the command that resumes is printed, and no part of a clip is left."""
     with FaultServer([half_a_clip("")]) as server:
         process = start(
@@ -62,7 +63,8 @@ def test_a_signal_leaves_no_part_of_a_clip(tmp_path: Path, number: signal.Signal
             preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the tests may run under nohup
         )  # fmt: skip
         until(lambda: list((tmp_path / "clips").glob("*.part")) if (tmp_path / "clips").exists() else None)
-        process.send_signal(number)
+        for _ in range(times):
+            process.send_signal(number)
         _, error = process.communicate(timeout=20)
 
     assert process.returncode == (130 if number == signal.SIGINT else 143), error
@@ -169,7 +171,7 @@ LONG = "https://clips.example/" + "a" * 300 + ".mp4?sig=" + "b" * 80
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", [20, 40, 80])
+@pytest.mark.parametrize("columns", [0, 20, 40, 80])
 @pytest.mark.parametrize("forced", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
 def test_a_url_is_printed_in_one_piece(tmp_path: Path, columns: int, forced: dict[str, str]) -> None:
     """Neither colours that are forced nor a narrow terminal break a URL."""
