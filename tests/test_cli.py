@@ -435,7 +435,10 @@ def test_shells_complete_commands_and_options(tmp_path: Path, base_url: str, she
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["get", "video"], ["wait", "video", "--json"], ["check", "character"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["get", "video"], ["wait", "video", "--json"], ["check", "character"], ["--help"], ["--version"], ["wait", "-h"]],
+)
 def test_output_that_cannot_be_written_is_exit_2(tmp_path: Path, base_url: str, arguments: list[str]) -> None:
     """A full disk is exit 2 with one line, and a closed pipe is exit 2 without a line."""
     with Path("/dev/full").open("w") as full:

@@ -8,7 +8,12 @@ from duomi._version import __version__
 def main() -> None:
     """Run the command line, and exit with its code."""
     if sys.argv[1:] == ["--version"]:
-        print(f"duomi {__version__}")
+        try:
+            print(f"duomi {__version__}", flush=True)
+        except OSError as error:
+            from duomi._cli.streams import end_unwritten  # noqa: PLC0415  (it is seldom needed)
+
+            end_unwritten(*error.args[:2])
         return
     try:
         from duomi._cli.commands import run  # noqa: PLC0415  (typer and rich are an extra)

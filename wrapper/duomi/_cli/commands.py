@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import signal
 import sys
@@ -18,7 +17,7 @@ import typer
 from duomi._async_client import AsyncDuomi
 from duomi._cli.jobs import Job, finish, follow
 from duomi._cli.screen import OutputError, Screen, TaskResult, exit_code, print_stderr
-from duomi._cli.streams import TERMINATED, read_stdin, silence
+from duomi._cli.streams import TERMINATED, end_unwritten, read_stdin
 from duomi._client import Duomi
 from duomi._config import IfExists, check_directory, check_task_id
 from duomi._core.names import file_name
@@ -249,10 +248,5 @@ def run() -> None:
     except DuomiError as error:
         print_stderr(f"duomi: {error}")
         sys.exit(exit_code([TaskResult(Outcome("", None, error), [])]))
-    except OutputError as error:
-        # The reader of our output has gone, or has no room; the interpreter would try to write the rest once more.
-        silence(1)
-        number, words = error.args
-        if number != errno.EPIPE:
-            print_stderr(f"duomi: cannot write the output: {words}")
-        sys.exit(2)
+    except (OutputError, OSError) as error:  # typer prints help and usage itself
+        end_unwritten(*error.args[:2])

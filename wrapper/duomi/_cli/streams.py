@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import sys
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from duomi._errors import ConfigurationError
 
@@ -46,6 +46,15 @@ def silence(number: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)
     os.close(nowhere)
+
+
+def end_unwritten(number: int, words: str) -> NoReturn:
+    """End the command, since the reader of its output has gone, or has no room."""
+    # The interpreter would try to write the rest once more.
+    silence(1)
+    if number != errno.EPIPE:
+        Stderr().write(f"duomi: cannot write the output: {words}\n")
+    sys.exit(2)
 
 
 def is_gone_terminal(error: OSError) -> bool:
