@@ -228,3 +228,32 @@ def test_a_stream_asks_for_a_fresh_url(kind: str) -> None:
         assert streamed(kind, server.url) == CLIP
 
     assert [each.path for each in server.heads][2::2] == ["/1.mp4?sig=new", "/v1/videos/tasks/t"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_closed_stream_hands_out_nothing(kind: str) -> None:
+    """What was received and not read is gone with the stream, and a size that is none is refused."""
+    task = Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": "URL"}]}} | {"message": ""})
+    with FaultServer([clip()]) as server:
+        task = Task.from_payload({**task.raw, "data": {"videos": [{"url": f"{server.url}/1.mp4"}]}})
+
+        async def read() -> None:
+            async with AsyncDuomi(KEY, base_url=server.url) as client, client.stream(task) as stream:
+                assert await stream.read(3) == CLIP[:3]
+                with pytest.raises(ConfigurationError, match="an int, not str"):
+                    await stream.read("3")  # type: ignore[arg-type]
+                assert await stream.read(None) == CLIP[3:]
+                await stream.aclose()
+                with pytest.raises(ConfigurationError, match="the clip is closed"):
+                    await stream.read(1)
+
+        if kind == "asyncio":
+            anyio.run(read)
+            return
+        with Duomi(KEY, base_url=server.url) as client, client.stream(task) as stream:
+            assert stream.read(3) == CLIP[:3]
+            with pytest.raises(ConfigurationError, match="an int, not str"):
+                stream.read("3")  # type: ignore[arg-type]
+            stream.close()
+            with pytest.raises(ConfigurationError, match="the clip is closed"):
+                stream.read(1)

@@ -149,8 +149,7 @@ class AsyncClip(Buffered, AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """Close the connection; nothing can be read after that."""
-        self._is_closed = True
-        self._flow.close()
+        self._end()
         await self._incoming.aclose()
 
     async def _fill(self) -> None:

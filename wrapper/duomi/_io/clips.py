@@ -149,6 +149,12 @@ class Buffered:
         """The signed URL that it comes from."""
         return self._fetch.url
 
+    def _end(self) -> None:
+        """Hand out nothing more."""
+        self._is_closed = True
+        self._buffer.clear()
+        self._flow.close()
+
     def _ensure_open(self) -> None:
         if self._is_closed:
             raise ConfigurationError("the clip is closed")
@@ -159,6 +165,9 @@ class Buffered:
         return taken
 
     def _has(self, size: int | None) -> bool:
+        if not isinstance(size, int | None):
+            raise ConfigurationError(f"the size to read is an int, not {type(size).__name__}")
+        self._ensure_open()
         return self._is_complete or (size is not None and 0 <= size <= len(self._buffer))
 
 
@@ -198,8 +207,7 @@ class Clip(Buffered, Iterator[bytes]):
 
     def close(self) -> None:
         """Close the connection; nothing can be read after that."""
-        self._is_closed = True
-        self._flow.close()
+        self._end()
         self._incoming.close()
 
     def _fill(self) -> None:
