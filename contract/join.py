@@ -96,6 +96,8 @@ class Join:
                     if entry not in both_refs[0].values()
                 }
                 joined[key] = {**both_refs[0], **more}
+                if more:
+                    self.review(at, "the fields of both are taken")
             elif key in _TEXTS or key.startswith("x-") or (both and old[key] == new[key]):
                 joined.setdefault(key, old.get(key, new.get(key)))
             elif key == "properties":
@@ -111,6 +113,8 @@ class Join:
                 self.review(at, "null is allowed for")
             elif key in {"enum", "const"}:
                 self.values(joined, old, new, at)
+            elif both and key in _LISTS and _bare(old[key]) == _bare(new[key]):
+                joined[key] = old[key]
             elif both and isinstance(old[key], dict) and isinstance(new[key], dict):
                 joined[key] = self.part("schema", old[key], new[key], at)
             elif key in _LISTS:
@@ -147,3 +151,12 @@ class Join:
         one, two = old.get("x-apifox-enum"), new.get("x-apifox-enum")
         if isinstance(one, list) and isinstance(two, list):
             joined["x-apifox-enum"] = [*one, *(entry for entry in two if entry not in one)]
+
+
+def _bare(part: Any) -> Any:
+    """Return a part without its texts and extensions, and its variants in an order of their own."""
+    if isinstance(part, list):
+        return sorted(map(_bare, part), key=repr)
+    if not isinstance(part, dict):
+        return part
+    return {key: _bare(part[key]) for key in sorted(part) if key not in _TEXTS and not key.startswith("x-")}

@@ -231,6 +231,7 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
     for _, part, pointer in walk(marked):
         part[_POINTER] = pointer
     again = GeneratorData.from_dict(marked, config=config)
+    troubles: list[tuple[str, str, str]] = []
     for number, error in enumerate(_errors_of(again if isinstance(again, GeneratorData) else data), 1):
         extra = getattr(error.data, "model_extra", None) or {}
         where = re.match(r"WARNING parsing (\w+) (.+) within ", error.header)
@@ -239,7 +240,10 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
         # The generator shows some texts of the document as objects.
         said = re.sub(r"<\S*UntrustedString object at \w+>", "it", said)
         said = re.sub(r"Cannot parse response for status code it \((.*)\), response will.*", r"\1", said)
-        yield f"{pointer}: {said[:400]}{_way_out(pointer, said, number)}"
+        troubles.append((pointer, said, _way_out(pointer, said, number)))
+    # What refers to a schema that was refused is right again with it.
+    causes = [each for each in troubles if not each[1].startswith("Could not find reference")]
+    yield from (f"{pointer}: {said[:400]}{way}" for pointer, said, way in causes or troubles)
 
 
 def _errors_of(data: GeneratorData) -> list[ParseError]:

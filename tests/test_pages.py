@@ -428,6 +428,14 @@ def test_bodies_that_differ_are_joined(taken: Taken) -> None:
 
 
 SCHEMAS_JOINED: dict[str, tuple[Part, Part, Part]] = {
+    "null of one page": ({"type": ["string", "null"]}, {"type": "String"}, {"type": ["null", "string"]}),
+    "whole numbers and null": ({"type": ["integer", "null"]}, {"type": "number"}, {"type": ["null", "number"]}),
+    "a type of one page alone, with null": ({"type": ["string", "null"]}, {"description": "x"}, {"description": "x"}),
+    "schemas whose fields are taken": (
+        {"x-apifox-refs": {"1": {"$ref": "#/a"}}},
+        {"x-apifox-refs": {"1": {"$ref": "#/b"}}},
+        {"x-apifox-refs": {"1": {"$ref": "#/a"}, "1 two.json": {"$ref": "#/b"}}},
+    ),
     "numbers": ({"type": "integer"}, {"type": "number"}, {"type": "number"}),
     "null": ({"type": "string", "nullable": True}, {"type": "string"}, {"type": "string", "nullable": True}),
     "values": ({"enum": ["a"]}, {"enum": ["b", "a"]}, {"enum": ["a", "b"]}),
@@ -471,6 +479,16 @@ def test_schemas_are_joined_as_widely_as_a_client_needs(name: str) -> None:
     assert operation["requestBody"]["content"]["a/json"]["schema"] == both
     assert lines
     assert all(re.match(r"REVIEW /paths/~1v1~1a/post/\S+: one.json and two.json differ; ", line) for line in lines)
+
+
+def test_variants_in_another_order_with_other_texts_are_the_same() -> None:
+    """Neither an order nor a text is a contradiction."""
+    one: list[Part] = [{"type": "string", "description": "x"}, {"type": "array", "items": {}}]
+    two: list[Part] = [{"type": "array", "items": {}}, {"type": "string"}]
+
+    pages: list[Part] = [{"requestBody": {"content": {"a/json": {"schema": {"oneOf": each}}}}} for each in (one, two)]
+
+    assert joined(*pages) == (pages[0], [])
 
 
 def test_parameters_bodies_and_answers_are_joined() -> None:
