@@ -788,6 +788,15 @@ DIALECT: dict[str, tuple[Edit, str]] = {
     "a query behind a name in a path": (
         lambda d: d["paths"].update({"/v1/x?model=a&n={n}": {"get": {"responses": {}}}}), "'n' is not described",
     ),
+    "bytes in a schema that is JSON elsewhere": (
+        lambda d: (
+            d["components"]["schemas"].update(
+                Up={"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+            ),
+            answer(d)["properties"].update(up={"$ref": "#/components/schemas/Up"}),
+        ),
+        "JSON holds no bytes, so an answer with them cannot be read",
+    ),
     "null among types": (
         lambda d: answer(d)["properties"]["message"].update(type=["string", None]), "/message/type: null is said as 'null'",
     ),
