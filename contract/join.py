@@ -89,13 +89,10 @@ class Join:
             at = f"{pointer}/{escape(key)}"
             both = key in old and key in new
             if key == "x-apifox-refs":
-                both_refs = [mapping(part.get(key)) for part in (old, new)]
-                more = {
-                    f"{name} {self.two}": entry
-                    for name, entry in both_refs[1].items()
-                    if entry not in both_refs[0].values()
-                }
-                joined[key] = {**both_refs[0], **more}
+                first, second = mapping(old.get(key)), mapping(new.get(key))
+                taken = [mapping(entry).get("$ref") for entry in first.values()]
+                more = {f"{n} {self.two}": e for n, e in second.items() if mapping(e).get("$ref") not in taken}
+                joined[key] = {**first, **more}
                 if more:
                     self.review(at, "the fields of both are taken")
             elif key in _TEXTS or key.startswith("x-") or (both and old[key] == new[key]):
