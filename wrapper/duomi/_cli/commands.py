@@ -248,5 +248,9 @@ def run() -> None:
     except DuomiError as error:
         print_stderr(f"duomi: {error}")
         sys.exit(exit_code([TaskResult(Outcome("", None, error), [])]))
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # the help's reader has gone, which is 1 for typer
+            sys.exit(2)
+        raise
     except (OutputError, OSError) as error:  # typer prints help and usage itself
         end_unwritten(*error.args[:2])
