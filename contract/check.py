@@ -39,7 +39,7 @@ from contract.values import (
     leaves,
     plain,
     pythonic,
-)  # fmt: skip  # isort: skip
+)
 
 BASE = "https://contract.invalid"
 _TRICKY = "a/b?c#d &=%2F é;:@+,"

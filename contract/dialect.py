@@ -20,12 +20,13 @@ from contract.document import (
     entries,
     escape,
     followed,
+    in_braces,
     lookup,
     mapping,
     operations,
     place,
     walk,
-)  # fmt: skip  # isort: skip
+)
 from contract.values import kinds_of
 
 _PLAIN = ("string", "integer", "number", "boolean", "object", "array", "null")
@@ -100,7 +101,9 @@ class _Translation:
     def rewrite(self, rules: Rules, node: Any, kind: str = "document", pointer: str = "") -> None:
         """Follow the rules in a part and all that is in it, each once."""
         for inner, part, where in walk(node, kind, pointer, schemas="schema" in rules):
-            for rule in (*rules["any"], *rules.get(inner, ())) if "$ref" not in part else (type(self).reference,):
+            for rule in (
+                (*rules.get("any", ()), *rules.get(inner, ())) if "$ref" not in part else (type(self).reference,)
+            ):
                 if (rule, id(part)) not in self.done:
                     self.done[rule, id(part)] = part
                     for inside, text in rule(self, part):
@@ -365,11 +368,11 @@ class _Translation:
         """Give what a path has in braces a name that the generator takes; it is never sent."""
         for path in list(document["paths"]):
             new: dict[str, str] = {}
-            for name in _in_braces(path):
+            for name in in_braces(path):
                 # Some write the form of a value behind its name.
                 words = "_".join(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", name.partition(":")[0])) or "part"
                 if not re.fullmatch(r"[A-Za-z_-][A-Za-z0-9_-]*", name):
-                    new[name] = words if words not in {*_in_braces(path), *new.values()} else f"{words}_{len(new)}"
+                    new[name] = words if words not in {*in_braces(path), *new.values()} else f"{words}_{len(new)}"
             said = path
             for name, other in new.items():
                 said = said.replace(f"{{{name}}}", f"{{{other}}}")
@@ -391,7 +394,7 @@ class _Translation:
             listed = [*entries(document["paths"][path].get("parameters")), *entries(operation.get("parameters"))]
             real = [followed(document, entry) for _, entry in listed]
             described = [parameter.get("name") for parameter in real if parameter.get("in") == "path"]
-            for name in _in_braces(path):
+            for name in in_braces(path):
                 if name not in described:
                     yield f"{place(path, method)}/parameters", f"{name!r} is not described; it is text"
                     extra = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -408,23 +411,13 @@ class _Translation:
     }
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,
-        {
-            "any": (),
-            "parameter": (written,),
-            "body": (partial(fitting, body=True),),
-            "response": (partial(fitting, body=False),),
-        },
-        {"any": (), "document": (path_names, path_parameters), "path": (parameters,), "operation": (parameters,)},
+        {"parameter": (written,), "body": (partial(fitting, body=True),), "response": (partial(fitting, body=False),)},
+        {"document": (path_names, path_parameters), "path": (parameters,), "operation": (parameters,)},
     )
 
 
 def _is_object(schema: dict[str, Any]) -> bool:
     return schema.get("type") == "object" or bool(schema.get("properties") or schema.get("allOf"))
-
-
-def _in_braces(path: str) -> list[str]:
-    """Return the names that a path has in braces, each once."""
-    return list(dict.fromkeys(re.findall(r"\{([^{}]+)\}", path)))
 
 
 def _taken_apart(part: Any) -> list[Any]:

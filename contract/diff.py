@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from contract.facts import Difference, Part, compare
+from contract.values import FORMATS
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
 EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
@@ -18,10 +19,6 @@ BUMPS = {
     REVIEW: "minor, after a look at the lines marked REVIEW",
     BREAK: "major (minor before 1.0)",
 }
-
-
-# The forms of text that the generated code reads as another type.
-_READ = {"date-time", "date", "uuid", "binary"}
 
 
 @attrs.frozen
@@ -107,7 +104,7 @@ def _verdict(difference: Difference) -> tuple[str, str]:
             return REVIEW, "requests may have to go elsewhere, or with other rights"
         case "deprecated" | "status":
             return REVIEW, "the vendor says how long it will last"
-        case "format" if not asked and _READ & {before, after}:
+        case "format" if not asked and FORMATS & {before, after}:
             return BREAK, "the generated model reads it as another type"
         case "format":
             return NOTE, "the text has a form now, or another; the generated model may read it as another type"

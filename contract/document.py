@@ -206,9 +206,14 @@ def place(path: str, method: str) -> str:
     return f"/paths/{escape(path)}/{method}"
 
 
+def in_braces(path: str) -> list[str]:
+    """Return the names that a path has in braces, each once."""
+    return list(dict.fromkeys(re.findall(r"\{([^{}]+)\}", path)))
+
+
 def path_key(path: str, names: Iterable[str] = ()) -> tuple[str, frozenset[str]]:
     """Return a path without the names of its parameters, which the generator changes, and those names as they were."""
-    return re.sub(r"\{[^{}]*\}", "{}", path), frozenset(names or re.findall(r"\{([^{}]+)\}", path))
+    return re.sub(r"\{[^{}]*\}", "{}", path), frozenset(names or in_braces(path))
 
 
 def resolve(document: Mapping[str, Any], node: Any, pointer: str) -> tuple[Any, str]:

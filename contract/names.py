@@ -13,14 +13,14 @@ import attrs
 from openapi_python_client.config import ClassOverride, Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData, openapi
 from openapi_python_client.parser.openapi import Endpoint
-from openapi_python_client.parser.properties import EnumProperty, ModelProperty, Property
+from openapi_python_client.parser.properties import EnumProperty, Property
 from openapi_python_client.schema.untrusted_string import UntrustedString
 
 from contract import document as documents
 from contract.dialect import label_table, translate
 from contract.document import ContractError
 from contract.overlay import left_out, named
-from contract.validate import fit, modules, validate
+from contract.validate import fit, modules, properties, validate
 
 # What the generated code calls by these names: inside a function that takes parameters, and inside a model.
 _IN_FUNCTIONS = {"asyncio_detailed", "body", "cookies", "headers", "params", "quote", "sync_detailed"}
@@ -59,13 +59,9 @@ class Plan:
     def fields(self) -> dict[str, dict[str, Property]]:
         """Return the generator's description of each field, by the class of the model and the field's name in JSON."""
         return {
-            str(model.class_info.name): {prop.name.get_untrusted_value(): prop for prop in _properties(model)}
+            str(model.class_info.name): {prop.name.get_untrusted_value(): prop for prop in properties(model)}
             for model in self.data.models
         }
-
-
-def _properties(model: ModelProperty) -> list[Property]:
-    return [*(model.required_properties or []), *(model.optional_properties or [])]
 
 
 def settings(root: Path) -> Config:
@@ -109,7 +105,7 @@ def _rename(data: GeneratorData, config: Config) -> None:
     """Rename what the generated code calls by names of its own, as the generator does it with `client` and `url`."""
     # Chinese has no capitals by which a class differs from a variable.
     classes = {str(item.class_info.name) for item in (*data.models, *data.enums)}
-    fields: list[Any] = [prop for model in data.models for prop in _properties(model)]
+    fields: list[Any] = [prop for model in data.models for prop in properties(model)]
     in_models, in_functions = _IN_MODELS | classes, _IN_FUNCTIONS | classes
     names = [(prop, f"{config.field_prefix}{prop.python_name}") for prop in fields if prop.python_name in in_models]
     for _, _, endpoint in modules(data, config):

@@ -14,7 +14,7 @@ from openapi_python_client.config import Config
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError, ParseError
 from openapi_python_client.parser.openapi import Endpoint
-from openapi_python_client.parser.properties import EnumProperty, ModelProperty, Schemas, property_from_data
+from openapi_python_client.parser.properties import EnumProperty, ModelProperty, Property, Schemas, property_from_data
 from openapi_python_client.parser.properties.schemas import Class
 from openapi_python_client.strings import ClassName, PythonIdentifier, snake_case
 from pydantic import ValidationError
@@ -298,13 +298,14 @@ def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Ite
             yield f"/components/schemas: a file would have a name of more than {LONGEST_NAME} bytes{line}"
 
 
+def properties(model: ModelProperty) -> list[Property]:
+    """Return the generator's descriptions of a model's fields."""
+    return [*(model.required_properties or []), *(model.optional_properties or [])]
+
+
 def _names_itself(item: ModelProperty | Any) -> bool:
     """Tell whether a model has a field of its own class."""
-    fields = (
-        [*(item.required_properties or []), *(item.optional_properties or [])]
-        if isinstance(item, ModelProperty)
-        else []
-    )
+    fields = properties(item) if isinstance(item, ModelProperty) else []
     return any(str(item.class_info.name) in field.get_type_string().as_unembedded_code() for field in fields)
 
 

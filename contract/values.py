@@ -19,7 +19,8 @@ from contract.document import resolve
 DEPTH = 6
 SHOWN = 3
 MOST_PARTS = 2_000
-_FORMATS = {"date-time", "date", "uuid", "binary"}
+# The forms of text that the generated code reads as another type.
+FORMATS = {"date-time", "date", "uuid", "binary"}
 _SAMPLES: Mapping[str, Any] = {
     "date-time": "2025-01-02T00:00:00+00:00", "date": "2025-01-02", "uuid": "00000000-0000-4000-8000-000000000001",
     "binary": b"x", "boolean": True, "null": None,
@@ -82,7 +83,7 @@ def _kinds(schema: Mapping[str, Any]) -> set[str]:
     if schema.get("const") is not None and kind != "boolean":
         return {f"const {json.dumps(schema['const'], ensure_ascii=False)}"}
     if kind == "string":
-        return ({str(schema.get("format"))} & _FORMATS) or {"string"}
+        return ({str(schema.get("format"))} & FORMATS) or {"string"}
     if kind in {"boolean", "number", "integer", "null", "array", "object"}:
         return {kind}
     return {"object"} if schema.get("allOf") or (kind is None and schema.get("properties")) else {"any"}
