@@ -161,7 +161,9 @@ class Difference:
 def compare(old: Part, new: Part, seen: dict[Any, Any] | None = None) -> Iterator[Difference]:
     """Yield the differences, except those inside a part that is new, removed or of another type."""
     seen = {} if seen is None else seen
-    key = (old.what, old.role, id(old.node), id(new.node), _written([old.aspects, new.aspects]))
+    # What surrounds a schema decides whether it is required and may be null; all else stands in it.
+    around = [part.aspects.get(aspect) for part in (old, new) for aspect in ("required", "nullable")]
+    key = (old.what, old.role, id(old.node), id(new.node), *around)
     if key in seen:
         return
     seen[key] = old, new  # which keeps the nodes, and so their identities
