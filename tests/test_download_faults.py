@@ -438,7 +438,7 @@ def test_what_is_cancelled_at_any_moment_leaves_no_connection(
 
 @pytest.mark.parametrize("task_id", ["\ud800", "x" * 100_000, "..", " ", KEY, "a\nb"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_clip_is_not_asked_for_by_an_id_that_is_none(tmp_path: Path, kind: str, task_id: str) -> None:
+def test_an_invalid_id_is_rejected_before_a_clip_is_asked_for(tmp_path: Path, kind: str, task_id: str) -> None:
     """The API may be asked for a fresh URL, so the id of a task is checked before the first request."""
     with FaultServer([answer(403, b"")]) as server:
         task = Task.from_payload(finished(f"{server.url}/1.mp4", task_id="t"), task_id=task_id)

@@ -232,7 +232,7 @@ def test_a_stream_asks_for_a_fresh_url(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_a_closed_stream_hands_out_nothing(kind: str) -> None:
-    """What was received and not read is gone with the stream, and a size that is none is refused."""
+    """What was received and not read is gone with the stream, and an invalid size is rejected."""
     task = Task.from_payload({"id": "t", "state": "succeeded", "data": {"videos": [{"url": "URL"}]}} | {"message": ""})
     with FaultServer([clip()]) as server:
         task = Task.from_payload({**task.raw, "data": {"videos": [{"url": f"{server.url}/1.mp4"}]}})

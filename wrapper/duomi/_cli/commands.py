@@ -17,7 +17,7 @@ import typer
 from duomi._async_client import AsyncDuomi
 from duomi._cli.jobs import Job, finish, follow
 from duomi._cli.screen import OutputError, Screen, TaskResult, exit_code, print_stderr
-from duomi._cli.streams import TERMINATED, end_unwritten, read_stdin
+from duomi._cli.streams import TERMINATED, TERMINATES, end_unwritten, read_stdin
 from duomi._client import Duomi
 from duomi._config import IfExists, check_directory, check_task_id
 from duomi._core.names import file_name
@@ -235,9 +235,8 @@ def _terminated(_number: int, _frame: object) -> None:
 def run() -> None:
     """Run one command, and exit with its code."""
     logging.getLogger("duomi").addHandler(_Handler())
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+    for number in TERMINATES:
+        if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _terminated)
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a file cannot take is written as its number, rather than not at all.

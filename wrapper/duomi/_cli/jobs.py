@@ -13,7 +13,7 @@ import typer
 
 from duomi._async_client import AsyncDuomi
 from duomi._cli.screen import Screen, TaskResult, exit_code, print_stderr
-from duomi._cli.streams import TERMINATED
+from duomi._cli.streams import TERMINATED, TERMINATES
 from duomi._config import IfExists
 from duomi._core.names import quoted
 from duomi._core.scheduler import Outcome
@@ -22,7 +22,7 @@ from duomi._task import TaskStalledError, TaskTimeoutError
 
 IN_FLIGHT: Final = 64
 AT_ONCE: Final = 4
-_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ENDS = [signal.SIGINT, *TERMINATES]
 
 
 @attrs.define

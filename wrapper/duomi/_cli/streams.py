@@ -6,12 +6,15 @@ import codecs
 import errno
 import io
 import os
+import signal
 import sys
 from typing import Any, Final, NoReturn, TextIO
 
 from duomi._errors import ConfigurationError
 
 TERMINATED: Final = 143
+# What ends a command with that code; not every system has both.
+TERMINATES: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Stderr:

@@ -242,11 +242,11 @@ class Fetch:
         """Return the beginning of an answer that is a clip."""
         kind = self.content_type.partition(";")[0].strip().lower()
         if not is_media(beginning):
+            named = one_line(kind)[:80]
             if kind.startswith("text/") or kind.endswith(_TEXT_KINDS):
-                raise self.error(f"the answer is {one_line(kind)[:80]}, not a clip")
+                raise self.error(f"the answer is {named}, not a clip")
             if is_text(beginning):
-                named = one_line(kind)[:80] or "missing"
-                raise self.error(f"the answer is a text, not a clip (its content type is {named})")
+                raise self.error(f"the answer is a text, not a clip (its content type is {named or 'missing'})")
         return beginning
 
     def _open(self) -> DownloadFlow[Head]:

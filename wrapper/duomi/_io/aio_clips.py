@@ -84,7 +84,7 @@ class AsyncIncoming:
 
 
 async def _in_thread(effect: Disk) -> Exception | None:
-    """Do what blocks on the disk in a thread; that of asyncio goes on when its caller is cancelled."""
+    """Do what blocks on the disk in a thread, which in asyncio continues when its caller is cancelled."""
     loop = current_loop()
     try:
         if isinstance(loop, AbstractEventLoop):
@@ -143,6 +143,7 @@ class AsyncClip(Buffered, AsyncIterator[bytes]):
         Raises:
             DownloadError: the clip did not arrive complete.
         """
+        size = self._check_size(size)
         while not self._has(size):
             await self._fill()
         return self._take(size)

@@ -159,16 +159,20 @@ class Buffered:
         if self._is_closed:
             raise ConfigurationError("the clip is closed")
 
-    def _take(self, size: int | None) -> bytes:
-        taken = bytes(self._buffer[:size]) if size is not None and size >= 0 else bytes(self._buffer)
-        del self._buffer[: len(taken)]
-        return taken
-
-    def _has(self, size: int | None) -> bool:
+    def _check_size(self, size: object) -> int:
+        """Return how many bytes are to be read, -1 for all of them, if any can be read."""
         if not isinstance(size, int | None):
             raise ConfigurationError(f"the size to read is an int, not {type(size).__name__}")
         self._ensure_open()
-        return self._is_complete or (size is not None and 0 <= size <= len(self._buffer))
+        return -1 if size is None else size
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size]) if size >= 0 else bytes(self._buffer)
+        del self._buffer[: len(taken)]
+        return taken
+
+    def _has(self, size: int) -> bool:
+        return self._is_complete or 0 <= size <= len(self._buffer)
 
 
 class Clip(Buffered, Iterator[bytes]):
@@ -201,6 +205,7 @@ class Clip(Buffered, Iterator[bytes]):
         Raises:
             DownloadError: the clip did not arrive complete.
         """
+        size = self._check_size(size)
         while not self._has(size):
             self._fill()
         return self._take(size)

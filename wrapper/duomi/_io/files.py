@@ -111,7 +111,7 @@ class PartFile:
                 self._take_name()
 
     def _sync(self) -> None:
-        """Write all of it to the disk, which can take long: whoever discards the file does not wait for it."""
+        """Write all of it to the disk, which can take long: `discard` does not wait for it."""
         file = self._opened
         file.flush()
         try:
