@@ -24,22 +24,12 @@ import attrs
 import httpx
 from openapi_python_client.parser.properties import Property
 
-from contract.dialect import BYTES, label_table, media_kind
+from contract.dialect import BYTES, media_kind
 from contract.document import ContractError, escape, operations, path_key, place, resolve
 from contract.facts import parameters
 from contract.names import Plan
-from contract.values import (
-    UnprovenError,
-    by_kind,
-    example,
-    examples,
-    fields_of,
-    holds_bytes,
-    kinds_of,
-    leaves,
-    plain,
-    pythonic,
-)
+from contract.schemas import fields_of, kinds_of, label_table, leaves
+from contract.values import UnprovenError, by_kind, example, examples, holds_bytes, plain, pythonic
 
 BASE = "https://contract.invalid"
 _TRICKY = "a/b?c#d &=%2F é;:@+,"
@@ -292,7 +282,7 @@ class _Proof:
 
     def models(self, schema: dict[str, Any], classes: list[Any], pointer: str) -> None:
         """Prove a model once, one of several by its fields."""
-        names = set(fields_of(self.document, schema)[0])
+        names = set(fields_of(self.document, schema))
         fitting = [cls for cls in classes if len(classes) == 1 or set(self.fields.get(cls.__name__, ())) == names]
         if not fitting:
             self.unproven(pointer, "which of several models it is")
@@ -303,23 +293,22 @@ class _Proof:
 
     def model(self, schema: dict[str, Any], cls: Any, pointer: str) -> None:
         """Prove the fields of a model, and one value read and written."""
-        fields, required, contested = fields_of(self.document, schema)
-        told = len(self.lines)
+        fields, told = fields_of(self.document, schema, pointer), len(self.lines)
         attributes = attrs.fields_dict(cls)
         hints = typing.get_type_hints(cls, localns=vars(self.package.models))
-        for name, child in fields.items():
-            at, made = f"{pointer}/properties/{escape(name)}", self.fields[cls.__name__].get(name)
-            if name in contested:
+        for name, field in fields.items():
+            made = self.fields[cls.__name__].get(name)
+            if field.contested:
                 self.unproven(pointer, f"the field {name} stands in several parts of allOf")
             elif made is None or made.python_name not in attributes:
-                self.differ(at, f"the field is missing in {cls.__name__}")
+                self.differ(field.pointer, f"the field is missing in {cls.__name__}")
             else:
                 needed = attributes[made.python_name].default is attrs.NOTHING
-                if needed != (name in required and made.default is None):
-                    self.differ(at, f"required: the contract says {not needed}, the package {needed}")
-                self.type(child, hints[made.python_name], at)
+                if needed != (field.required and made.default is None):
+                    self.differ(field.pointer, f"required: the contract says {not needed}, the package {needed}")
+                self.type(field.schema, hints[made.python_name], field.pointer)
         full = example(self.document, schema, "")
-        if contested or holds_bytes(full) or len(self.lines) > told:
+        if any(field.contested for field in fields.values()) or holds_bytes(full) or len(self.lines) > told:
             return
         try:
             back = cls.from_dict(full).to_dict()

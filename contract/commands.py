@@ -5,11 +5,11 @@ import itertools
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from contract.dialect import translate
 from contract.diff import EXIT_CODES, changes, worst
 from contract.document import ContractError, Page, read, read_contract
-from contract.facts import Part, compare, of_document
 from contract.interrupts import INTERRUPTS, interruptible
 from contract.overlay import unnamed, way_out
 from contract.pages import join, merge
@@ -59,13 +59,13 @@ def _import(arguments: argparse.Namespace, scratch: Path, package: Path) -> int:
         raise ContractError(
             "\n".join(f"contract check: {line}{way_out(line.partition(': ')[0])}" for line in lines[:20])
         )
-    before, unread = of_document({}), list[str]()
+    before, unread = dict[str, Any](), list[str]()
     if current.exists():
         try:
-            before = _facts(current)
+            before = _readable(current)
         except ContractError as error:  # an overlay may have lifted what is wrong with it
             unread.append(f"REVIEW {error}; so all is new here")
-    found = changes(before, of_document(translate(merged.document)[0]))
+    found = changes(before, translate(merged.document)[0])
     more = [*unread, *merged.lines, *made.notes, *notes, *unnamed(made.document)]
     print_report(found, more=more, colours=sys.stdout.isatty())
     sys.stdout.flush()
@@ -98,14 +98,14 @@ def _keep_pages(pages: list[Page], scratch: Path) -> None:
         file.replace(folder / file.name)
 
 
-def _facts(path: Path) -> Part:
+def _readable(path: Path) -> dict[str, Any]:
     """Return what a file says, its pages joined, in OpenAPI's own words."""
     try:
-        facts = of_document(translate(join(read(path), []))[0])
-        list(compare(facts, facts))  # reads all of it
+        document = translate(join(read(path), []))[0]
+        changes(document, document)  # reads all of it
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(f"{path}: is not OpenAPI: {type(error).__name__}: {error}") from error
-    return facts
+    return document
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -127,7 +127,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    found = changes(_facts(arguments.old), _facts(arguments.new))
+    found = changes(_readable(arguments.old), _readable(arguments.new))
     print_report(found, as_json=arguments.json, colours=sys.stdout.isatty())
     return EXIT_CODES[worst(found)]
 

@@ -27,7 +27,7 @@ from contract.document import (
     place,
     walk,
 )
-from contract.values import kinds_of
+from contract.schemas import kinds_of
 
 _PLAIN = ("string", "integer", "number", "boolean", "object", "array", "null")
 _TYPES: Mapping[str, dict[str, Any]] = {
@@ -64,12 +64,6 @@ def is_modelled(kind: str, *, body: bool) -> bool:
     if kind in {"application/json", BYTES} or (kind.count("/") == 1 and kind.endswith("+json")):
         return True
     return kind in _FORMS if body else kind.startswith("text/")
-
-
-def label_table(listed: Any) -> dict[str, str]:
-    """Read `x-apifox-enum` as a table from value to label, without empty labels."""
-    pairs = ((mapping(entry).get("value"), mapping(entry).get("name")) for _, entry in entries(listed))
-    return {str(value): name.strip() for value, name in pairs if isinstance(name, str) and name.strip()}
 
 
 def translate(document: dict[str, Any], overrides: Mapping[str, str] | None = None) -> tuple[dict[str, Any], list[str]]:

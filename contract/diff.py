@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import attrs
 
-from contract.facts import Difference, Part, compare
-from contract.values import FORMATS
+from contract.facts import Part, of_document
+from contract.schemas import FORMATS
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
 EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
@@ -39,10 +39,11 @@ class Change:
         return f"{self.verdict:<6} {self.pointer or '/'}{what}: {old} -> {new}; {self.meaning}"
 
 
-def changes(old: Part, new: Part) -> list[Change]:
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     """Return the changes that matter to a caller or a maintainer, the worst first, each pointer once."""
     once: dict[tuple[str, str, bool], Change] = {}
-    for change in sorted(map(_judge, compare(old, new)), key=lambda change: -EXIT_CODES[change.verdict]):
+    found = _compare(of_document(old), of_document(new), set())
+    for change in sorted(found, key=lambda change: -EXIT_CODES[change.verdict]):
         # A component is changed once, however many operations use it.
         once.setdefault((change.pointer, change.what, change.old is None), change)
     return list(once.values())
@@ -53,48 +54,74 @@ def worst(found: Sequence[Change]) -> str:
     return found[0].verdict if found else NOTE
 
 
-def _judge(difference: Difference) -> Change:
-    verdict, meaning = _verdict(difference)
-    what = "" if difference.aspect == "is" else difference.aspect
-    return Change(verdict, difference.part.pointer, what, difference.old, difference.new, meaning)
+def _compare(old: Part, new: Part, seen: set[Any]) -> Iterator[Change]:
+    """Yield the changes, except those inside a part that is new, removed or of another type."""
+    # What surrounds a schema decides whether it is required and may be null; all else stands in it.
+    around = [part.aspects.get(aspect) for part in (old, new) for aspect in ("required", "nullable")]
+    key = (old.what, old.sent, old.pointer, new.pointer, *around)
+    if key in seen:
+        return
+    seen.add(key)
+    for aspect in {**old.aspects, **new.aspects}:
+        before, after = old.aspects.get(aspect), new.aspects.get(aspect)
+        if repr(before) != repr(after) and _written(before) != _written(after):
+            yield _judged(new, aspect, before, after)
+    if old.aspects.get("type") != new.aspects.get("type"):
+        return
+    for name in {**old.parts, **new.parts}:
+        if name in old.parts and name in new.parts:
+            yield from _compare(old.parts[name], new.parts[name], seen)
+        else:
+            part = old.parts.get(name) or new.parts[name]
+            said = name if part.what == "parameter" else part.what
+            yield _judged(part, "is", *((said, None) if name in old.parts else (None, said)))
 
 
-def _verdict(difference: Difference) -> tuple[str, str]:
-    role, aspect = difference.part.role, difference.aspect
-    asked = role in {"parameter", "body"}
-    before, after = difference.old, difference.new
+def _written(value: Any) -> str:
+    """Return a value as JSON, where 1 is not true."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _judged(part: Part, aspect: str, old: Any, new: Any) -> Change:
+    verdict, meaning = _verdict(part, aspect, old, new)
+    return Change(verdict, part.pointer, "" if aspect == "is" else aspect, old, new, meaning)
+
+
+def _verdict(part: Part, aspect: str, before: Any, after: Any) -> tuple[str, str]:
     match aspect:
         case "is" if before == "header":
             return NOTE, "this client does not read response headers by name"
         case "is" if after is None:
             return BREAK, f"code that uses the {before} fails"
         case "is" if before is None:
-            if asked and difference.part.aspects.get("required"):
+            if part.sent and part.aspects.get("required"):
                 return BREAK, f"calls without this {after} are refused"
-            if after == "variant" and not asked:
+            if after == "variant" and not part.sent:
                 return REVIEW, "a body may be of a type that was not there before"
             return NOTE, f"there is a new {after} to use"
-        case "type" if asked and _is_wider(before, after):
+        case "type" if part.sent and _is_wider(before, after):
             return NOTE, "what was sent may still be sent"
-        case "type" if asked and after == "union":
+        case "type" if part.sent and after == "union":
             return REVIEW, "see whether what is sent is one of them"
         case "is" | "type":
             return BREAK, "code that uses it meets another type"
-        case "required" if asked:
+        case "required" if part.sent:
             return (BREAK, "calls without it are refused") if after else (NOTE, "calls may leave it out")
         case "required":
             return (NOTE, "it is always there now") if after else (BREAK, "code that relies on it meets its absence")
-        case "nullable" if asked:
+        case "nullable" if part.sent:
             return (NOTE, "null may be sent") if after else (BREAK, "calls that send null are refused")
         case "nullable":
             return (BREAK, "code that relies on it meets null") if after else (NOTE, "null does not come any more")
-        case "enum" if asked and after is not None and (before is None or any(value not in after for value in before)):
+        case "enum" if (
+            part.sent and after is not None and (before is None or any(value not in after for value in before))
+        ):
             return BREAK, "calls that send another value are refused"
         case "enum":
             return REVIEW, _enum_meaning(before, after)
-        case "extras" if asked and not after:
+        case "extras" if part.sent and not after:
             return BREAK, "calls with other fields are refused"
-        case "constraints" if asked:
+        case "constraints" if part.sent:
             return _limits(before or {}, after or {})
         case "labels":
             return REVIEW, "`.label` shows other words"
@@ -104,7 +131,7 @@ def _verdict(difference: Difference) -> tuple[str, str]:
             return REVIEW, "requests may have to go elsewhere, or with other rights"
         case "deprecated" | "status":
             return REVIEW, "the vendor says how long it will last"
-        case "format" if not asked and FORMATS & {before, after}:
+        case "format" if not part.sent and FORMATS & {before, after}:
             return BREAK, "the generated model reads it as another type"
         case "format":
             return NOTE, "the text has a form now, or another; the generated model may read it as another type"

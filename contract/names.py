@@ -17,9 +17,10 @@ from openapi_python_client.parser.properties import EnumProperty, Property
 from openapi_python_client.schema.untrusted_string import UntrustedString
 
 from contract import document as documents
-from contract.dialect import label_table, translate
+from contract.dialect import translate
 from contract.document import ContractError
 from contract.overlay import left_out, named
+from contract.schemas import label_table
 from contract.validate import fit, modules, properties, validate
 
 # What the generated code calls by these names: inside a function that takes parameters, and inside a model.

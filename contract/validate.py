@@ -33,7 +33,7 @@ from contract.document import (
     walk,
 )
 from contract.overlay import jsonpath, way_out
-from contract.values import kinds_of, normal, variants
+from contract.schemas import kinds_of, normal, variants
 
 _POINTER = "x-duomi-pointer"
 # What code is made of, besides; a mistake in anything else is no reason to reject a page.
@@ -135,7 +135,7 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
 def _fit_body(document: dict[str, Any], body: dict[str, Any], pointer: str) -> Iterator[str]:
     """Take the types off an optional body that is one of several scalars, since the generator makes no Python of it."""
     for media, content in body.get("content", {}).items() if not body.get("required") else ():
-        real = normal(document, content.get("schema"))
+        real, _ = normal(document, content.get("schema"))
         if variants(real) and kinds_of(document, real) <= _AS_THEY_ARE:
             content["schema"] = {}
             yield f"NOTE   {pointer}/content/{escape(media)}/schema: the generator cannot write it where it need not be sent, so it may be anything"

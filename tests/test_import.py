@@ -25,7 +25,6 @@ from contract import document as documents
 from contract import generate as generation
 from contract.diff import changes
 from contract.document import ContractError
-from contract.facts import of_document
 from contract.guard import unsafe
 from contract.names import Plan, plan, settings
 from contract.overlay import named
@@ -972,7 +971,7 @@ def test_a_response_without_a_schema_has_no_body_facts() -> None:
     document = edited(lambda d: task(d)["responses"]["200"]["content"]["application/json"].pop("schema"))
 
     assert answers(document) == ({}, {})
-    (change,) = changes(of_document(CONTRACT), of_document(document))
+    (change,) = changes(CONTRACT, document)
     assert (change.what, change.old, change.new) == ("", "body", None)
 
 
