@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -14,6 +16,7 @@ from contract.schemas import FORMATS
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
 EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
+_COLOURS = {BREAK: "1;31", REVIEW: "33", NOTE: "2"}
 BUMPS = {
     NOTE: "patch, or minor where there is something new to use",
     REVIEW: "minor, after a look at the lines marked REVIEW",
@@ -189,3 +192,20 @@ def _around(old: str, new: str) -> list[str]:
     start = max(0, at - 40) if max(len(old), len(new)) > 120 else 0
     end = start + 117
     return [f"{'...' if start else ''}{text[start:end]}{'...' if len(text) > end else ''}" for text in (old, new)]
+
+
+def print_report(found: Sequence[Change], *, as_json: bool = False, more: Sequence[str] = ()) -> None:
+    """Print the verdict, and a line for each change and for all else that there is to know, the worst first."""
+    if as_json:
+        for change in found:
+            print(json.dumps(attrs.asdict(change), ensure_ascii=False, default=str))
+        return
+    counts = Counter(change.verdict for change in found)
+    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _COLOURS if counts[verdict])
+    said = f"{worst(found)}: {counted}; version bump: {BUMPS[worst(found)]}"
+    print(said if found else "the contract says the same as before; no release is called for")
+    lines = [*(change.line() for change in found), *more]
+    for line in sorted(lines, key=lambda line: next((n for n, v in enumerate(_COLOURS) if line.startswith(v)), 3)):
+        verdict = line.partition(" ")[0]
+        colour = _COLOURS.get(verdict) if sys.stdout.isatty() else None
+        print(f"\033[{colour}m{verdict}\033[0m{line[len(verdict) :]}" if colour else line)

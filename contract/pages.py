@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from contract.dialect import translate
+from contract.diff import changes
 from contract.document import ContractError, Page, copied, dump, entries, mapping, operations, read, read_contract
 from contract.join import Join
 
@@ -71,6 +73,16 @@ def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
         merged["tags"] = _tags(merged, page.document)
         merged["openapi"] = max(str(merged["openapi"]), str(page.document["openapi"]))
     return merged
+
+
+def readable(path: Path) -> dict[str, Any]:
+    """Return what a file says, its pages joined, in OpenAPI's own words."""
+    try:
+        document = translate(join(read(path), []))[0]
+        changes(document, document)  # reads all of it
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ContractError(f"{path}: is not OpenAPI: {type(error).__name__}: {error}") from error
+    return document
 
 
 def _host(document: Mapping[str, Any]) -> str:

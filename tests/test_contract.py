@@ -20,9 +20,9 @@ from duomi.simulator import EXAMPLE_ID, Script, Simulator
 from duomi_api.contract import SCHEMAS, SERVER
 
 from contract import document as documents
+from contract.build import build
 from contract.check import check as hold
 from contract.document import ContractError
-from contract.generate import build
 from contract.names import Plan, plan
 from contract.values import example
 

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from werkzeug import Request, Response
 
+from contract import build as building
 from contract import commands
 from contract import generate as generation
 from contract.check import check as hold
@@ -773,7 +774,7 @@ def test_what_the_plain_generator_takes_is_taken_and_held(
         assume(plain.returncode == 0)
 
         planned = plan(bare, contract)
-        generation.build(planned, bare, made / "duomi_api")
+        building.build(planned, bare, made / "duomi_api")
         lines, notes = hold(planned, made)
 
         assert lines == []
@@ -782,7 +783,7 @@ def test_what_the_plain_generator_takes_is_taken_and_held(
         text = file.read_text(encoding="utf-8").splitlines()
         number = data.draw(st.integers(0, len(text))) if text else 0
         file.write_text("\n".join([*text[:number], "edited = 1", *text[number + 1 :]]), encoding="utf-8")
-        (found,) = generation.stale_files(planned, bare, made / "duomi_api")
+        (found,) = building.stale_files(planned, bare, made / "duomi_api")
         assert found.startswith(f"{file.relative_to(made / 'duomi_api').as_posix()}:{number + 1}: ")
 
 
