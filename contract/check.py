@@ -176,14 +176,16 @@ class _Proof:
         expected = path
         for parameter, value in sent:
             spot, name = parameter["in"], parameter["name"]
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            said, found = f"the {spot} parameter {name} is", request.url.params.get_list(name)
+            text, said = _text(value), f"the {spot} parameter {name} is"
             if spot == "path":
                 expected = expected.replace(f"{{{name}}}", quote(text, safe=""))
-            elif value is None or isinstance(value, list | dict) or (body and name.lower() == "content-type"):
+            elif value is None or (body and name.lower() == "content-type"):
                 continue
-            elif spot == "query" and found != [text]:
-                self.differ(pointer, f"{said} sent as {found}, not {text!r}")
+            elif spot == "query":
+                for key, part in value.items() if isinstance(value, dict) else ((name, value),):
+                    wanted = [_text(each) for each in (part if isinstance(part, list) else [part])]
+                    if (found := request.url.params.get_list(key)) != wanted:
+                        self.differ(pointer, f"{said} sent as {found}, not {wanted}")
             elif spot == "cookie" and f"{name}={text}" not in request.headers.get("cookie", ""):
                 self.differ(pointer, f"{said} not sent")
             elif spot == "header" and request.headers.get(name) != text:
@@ -316,6 +318,10 @@ class _Proof:
             back = f"{type(error).__name__}: {error}"
         if back != full:
             self.differ(pointer, f"round trip: {full} becomes {back}")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _ask(module: Any, function: str, given: dict[str, Any], sent: list[httpx.Request], **answer: Any) -> Any:

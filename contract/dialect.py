@@ -27,7 +27,7 @@ from contract.document import (
     place,
     walk,
 )
-from contract.schemas import kinds_of
+from contract.schemas import fields_of, kinds, kinds_of, leaves
 
 _PLAIN = ("string", "integer", "number", "boolean", "object", "array", "null")
 _TYPES: Mapping[str, dict[str, Any]] = {
@@ -40,6 +40,8 @@ _TYPES: Mapping[str, dict[str, Any]] = {
     "list": {"type": "array"}, "dict": {"type": "object"}, "map": {"type": "object"}, "json": {"type": "object"},
     "any": {}, "": {}, "none": {"type": "null"}, "undefined": {},
 }  # fmt: skip
+# What gives a schema a shape.
+_SHAPES = {"$ref", "type", "enum", "const", "allOf", "anyOf", "oneOf", "properties", "items", "additionalProperties"}
 # What the generator writes there as the vendor reads it, if it is of one type.
 _WRITTEN = {
     "path": {"string", "integer", "number", "enum", "uuid", "date", "any"},
@@ -50,7 +52,7 @@ _WRITTEN = {
 _HOLDERS = {key for inside in INSIDE.values() for key in inside}
 # What no code is made of, and what holds it.
 _ASIDE: Mapping[str, type] = {"headers": dict, "info": dict, "security": list, "servers": list, "tags": list}
-_FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 BYTES = "application/octet-stream"
 
 
@@ -270,6 +272,22 @@ class _Translation:
             yield "/allOf", "holds another allOf, which is taken apart"
             schema["allOf"] = flat
 
+    def beside(self, schema: dict[str, Any]) -> Notes:
+        """Put the fields beside an allOf of one reference into it, since the generator would leave them out."""
+        own = {key: schema[key] for key in ("properties", "required", "additionalProperties") if schema.get(key)}
+        for key in ("allOf", "anyOf", "oneOf") if own else ():
+            listed = [mapping(part) for _, part in entries(schema.get(key))]
+            if key == "allOf" and len(listed) == 1 and "$ref" in listed[0]:
+                yield "/allOf", "has fields beside it, which are said inside it"
+                schema["allOf"] = [*listed, {"type": "object", **own}]
+                for name in own:
+                    del schema[name]
+            elif key != "allOf" and listed and not any(part.keys() & _SHAPES for part in listed):
+                yield f"/{key}", "says only which fields go together, and is left out"
+                del schema[key]
+            elif key != "allOf" and listed and "properties" in own:
+                yield "/properties", f"the generator leaves fields out that stand beside {key}"
+
     def refs(self, schema: dict[str, Any]) -> Notes:
         """Add the fields of the schemas that `x-apifox-refs` names."""
         for key, entry in entries(schema.get("x-apifox-refs")):
@@ -301,10 +319,30 @@ class _Translation:
 
     def written(self, parameter: dict[str, Any]) -> Notes:
         """Say as text what the generator does not write into a path, a query, a header or a cookie."""
-        kinds, where = self.kinds(parameter["schema"]), str(parameter.get("in"))
-        if "binary" in kinds or (where in _WRITTEN and (len(kinds) > 1 or kinds - _WRITTEN[where])):
-            yield "/schema", f"the generator does not write {'|'.join(sorted(kinds))} into a {where}; it is text"
+        schema, where = parameter["schema"], str(parameter.get("in"))
+        found, style = self.kinds(schema), (parameter.get("explode", True), parameter.get("style", "form"))
+        several = (
+            where == "query" and self.is_flat(schema) and (style == (True, "form") or not found & {"array", "object"})
+        )
+        if "binary" in found or not (several or (len(found) < 2 and found <= _WRITTEN.get(where, set()))):
+            yield "/schema", f"the generator does not write {'|'.join(sorted(found))} into a {where}; it is text"
             parameter["schema"] = {"type": "string"}
+
+    def is_flat(self, schema: Any, holders: frozenset[str] = frozenset({"array", "object"})) -> bool:
+        """Tell whether the generator writes a value into a query or a form by its parts, and nothing of it as Python does."""
+        with suppress(ContractError, AttributeError, TypeError):  # validation tells what is wrong with it
+            several = list(leaves(self.document, schema))
+            taken = holders if len(several) == 1 else holders - {"object"}
+            for leaf, _ in several:
+                found = kinds(leaf) & {"array", "object"}
+                fields = (
+                    [field.schema for field in fields_of(self.document, leaf).values()] if "object" in found else []
+                )
+                inside = [leaf.get("items", {})] if "array" in found else fields
+                rest = frozenset({"array"} if "object" in found else ())
+                if not found <= taken or not all(self.is_flat(each, rest) for each in inside):
+                    return False
+        return True
 
     def kinds(self, schema: Any) -> set[str]:
         """Return the kinds of value that a schema allows; none if something is wrong with it, which validation tells."""
@@ -337,6 +375,8 @@ class _Translation:
             elif kind in _FORMS and not _is_object(real):
                 yield where, "a form is an object"
                 entry["schema"] = {"type": "object"}
+            elif kind == _FORMS[1] and not self.is_flat(schema):
+                yield where, "the generator writes what is nested in a form as Python does; make it a text"
             elif kind in _FORMS and real.get("nullable"):
                 yield where, "a form cannot be null"
                 entry["schema"] = {key: value for key, value in real.items() if key != "nullable"}
@@ -401,7 +441,7 @@ class _Translation:
         "parameter": (parameter,),
         "body": (body,),
         "response": (partial(content, body=False),),
-        "schema": (types, constants, enums, required, all_of, refs, parts),
+        "schema": (types, constants, enums, required, all_of, refs, beside, parts),
     }
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,

@@ -199,7 +199,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
 
 # A file of the package, a text in it, what stands there instead, and what the check says.
 BROKEN: dict[str, tuple[str, str, str, str]] = {
-    "query": ("post_json", 'params["q"]', 'params["p"]', "the query parameter q is sent as [], not 'q 1'"),
+    "query": ("post_json", 'params["q"]', 'params["p"]', "the query parameter q is sent as [], not ['q 1']"),
     "header": ("post_json", 'headers["h"] = h', 'headers["h"] = "x"', "the header parameter h is sent as 'x', not 'h 1'"),
     "cookie": ("post_json", 'cookies["c"] = c', "pass", "the cookie parameter c is not sent"),
     "query in the path": ("send_form", "?v=1", "?v=2", "the query is 'v=2', not 'v=1'"),

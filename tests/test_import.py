@@ -709,6 +709,44 @@ DIALECT: dict[str, tuple[Edit, str]] = {
         }),
         "is said as /v1/{id}/{task_id}/{part}",
     ),
+    "fields beside an allOf": (
+        lambda d: (
+            d["components"].update(schemas={"A": {"type": "object", "properties": {"a": {"type": "string"}}}}),
+            answer(d)["properties"].update(
+                note={"allOf": [{"$ref": "#/components/schemas/A"}], "properties": {"b": {"type": "integer"}}, "required": ["a"]}
+            ),
+        ),
+        "/properties/note/allOf: has fields beside it",
+    ),
+    "alternatives of what is required": (
+        lambda d: answer(d)["properties"].update(
+            note={"properties": {"a": {}, "b": {}}, "oneOf": [{"required": ["a"]}, {"required": ["b"], "title": "b"}]}
+        ),
+        "/properties/note/oneOf: says only which fields go together",
+    ),
+    "fields beside alternatives": (
+        lambda d: answer(d)["properties"].update(
+            note={"properties": {"a": {}}, "oneOf": [{"type": "string"}, {"type": "object", "properties": {"c": {}}}]}
+        ),
+        "/properties/note/properties: the generator leaves fields out that stand beside oneOf",
+    ),
+    "objects in a list in a query": (
+        lambda d: task(d)["parameters"].append(
+            {"name": "q", "in": "query", "schema": {"type": "array", "items": {"type": "object", "properties": {"a": {}}}}}
+        ),
+        "/parameters/2/schema: the generator does not write array into a query; it is text",
+    ),
+    "a list with commas in a query": (
+        lambda d: task(d)["parameters"].append(
+            {"name": "q", "in": "query", "explode": False, "schema": {"type": "array", "items": {"type": "string"}}}
+        ),
+        "/parameters/2/schema: the generator does not write array into a query; it is text",
+    ),
+    "an object in an object in a form": (
+        lambda d: task(d).update(requestBody={"content": {"application/x-www-form-urlencoded": {"schema": {
+            "type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}}}}}),
+        "/schema: the generator writes what is nested in a form as Python does",
+    ),
     "a path that stands elsewhere": (
         lambda d: (
             d.update(elsewhere={"get": {"responses": {}}}), d["paths"].update({"/v1/{x}": {"$ref": "#/elsewhere"}}),
