@@ -251,7 +251,7 @@ class _Proof:
             said = ["|".join(sorted(each)) for each in kinds]
             self.differ(pointer, f"type: the contract says {said[0]}, the package {said[1]}")
             return
-        for each, at in leaves(self.document, schema, pointer):
+        for each, at in {repr(each): (each, at) for each, at in leaves(self.document, schema, pointer)}.values():
             for kind in kinds_of(self.document, each) & set(found):
                 match kind, found[kind]:
                     case "object", classes:
@@ -283,12 +283,15 @@ class _Proof:
                 self.differ(f"{pointer}/x-apifox-enum", said)
 
     def models(self, schema: dict[str, Any], classes: list[Any], pointer: str) -> None:
-        """Prove a model once, one of several by its fields."""
+        """Prove a model once: of several it is the first with these fields, and then another."""
         names = set(fields_of(self.document, schema))
         fitting = [cls for cls in classes if len(classes) == 1 or set(self.fields.get(cls.__name__, ())) == names]
         if not fitting:
             self.unproven(pointer, "which of several models it is")
-        elif (proof := (fitting[0], repr(schema))) not in self.proven:
+            return
+        if len(fitting) > 1:
+            classes.remove(fitting[0])
+        if (proof := (fitting[0], repr(schema))) not in self.proven:
             self.proven.add(proof)
             with self.noting(_FAILED, pointer):
                 self.model(schema, fitting[0], pointer)

@@ -182,6 +182,9 @@ class _Translation:
     def content(self, holder: dict[str, Any], *, body: bool) -> Notes:
         """Leave the media types that are modelled, if there are any: all of a body, and one of a response."""
         content = {media: mapping(entry) for media, entry in mapping(holder.get("content")).items()}
+        for media in [media for media in content if "/" in media and media.lower() != media not in self.overrides]:
+            yield f"/content/{escape(media)}", "is said in small letters"
+            content[media.lower()] = content.pop(media)
         modelled = [media for media in content if is_modelled(media_kind(media, self.overrides), body=body)]
         modelled.sort(key=lambda media: not media_kind(media, self.overrides).endswith("json"))
         kept = modelled if body and self.differ([content[media] for media in modelled]) else modelled[:1]
@@ -287,6 +290,19 @@ class _Translation:
                 del schema[key]
             elif key != "allOf" and listed and "properties" in own:
                 yield "/properties", f"the generator leaves fields out that stand beside {key}"
+
+    def tags(self, schema: dict[str, Any]) -> Notes:
+        """Say as a constant the one value of a field by which the objects of a union differ, since enums are open."""
+        for key in ("anyOf", "oneOf"):
+            listed = [followed(self.document, part) for _, part in entries(schema.get(key))]
+            fields = [mapping(part.get("properties")) for part in listed if _is_object(part)]
+            for name in fields[0] if len(fields) > 1 else ():
+                found = [mapping(each.get(name)) for each in fields]
+                values = [field.get("enum", [field.get("const")]) for field in found]
+                if all(isinstance(each, list) and len(each) == 1 and isinstance(each[0], str) for each in values):
+                    for field in [field for field in found if "enum" in field]:
+                        yield f"/{key}", f"{name!r} has one value in each, which is said as a constant"
+                        field["const"] = field.pop("enum")[0]
 
     def refs(self, schema: dict[str, Any]) -> Notes:
         """Add the fields of the schemas that `x-apifox-refs` names."""
@@ -441,7 +457,7 @@ class _Translation:
         "parameter": (parameter,),
         "body": (body,),
         "response": (partial(content, body=False),),
-        "schema": (types, constants, enums, required, all_of, refs, beside, parts),
+        "schema": (types, constants, enums, required, all_of, refs, beside, tags, parts),
     }
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,

@@ -69,7 +69,10 @@ def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
         merged["components"] = work.part("components", old[1], new[1], "/components")
         if _host(merged) and _host(page.document) and _host(merged) != _host(page.document):
             raise work.contradiction("/servers")
-        merged["servers"] = merged.get("servers") or page.document.get("servers") or []
+        servers = [document.get("servers") or [] for document in (merged, page.document)]
+        if all(servers) and _url(merged) != _url(page.document):
+            work.review("/servers", f"{_url(merged)} is taken")
+        merged["servers"] = servers[0] or servers[1]
         merged["tags"] = _tags(merged, page.document)
         merged["openapi"] = max(str(merged["openapi"]), str(page.document["openapi"]))
     return merged
@@ -86,8 +89,12 @@ def readable(path: Path) -> dict[str, Any]:
 
 
 def _host(document: Mapping[str, Any]) -> str:
+    return urlsplit(_url(document)).netloc
+
+
+def _url(document: Mapping[str, Any]) -> str:
     servers = [mapping(server) for _, server in entries(document.get("servers"))]
-    return urlsplit(str(servers[0].get("url") or "")).netloc if servers else ""
+    return str(servers[0].get("url") or "").rstrip("/") if servers else ""
 
 
 def _tags(*documents: Mapping[str, Any]) -> list[Any]:

@@ -747,6 +747,10 @@ DIALECT: dict[str, tuple[Edit, str]] = {
             "type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}}}}}),
         "/schema: the generator writes what is nested in a form as Python does",
     ),
+    "a media type in capitals": (
+        lambda d: task(d).update(requestBody={"content": {"Application/JSON; Charset=UTF-8": {"schema": {"type": "object"}}}}),
+        "/content/Application~1JSON; Charset=UTF-8: is said in small letters",
+    ),
     "a path that stands elsewhere": (
         lambda d: (
             d.update(elsewhere={"get": {"responses": {}}}), d["paths"].update({"/v1/{x}": {"$ref": "#/elsewhere"}}),

@@ -26,6 +26,7 @@ from contract import build as building
 from contract import commands
 from contract import generate as generation
 from contract.check import check as hold
+from contract.check import load
 from contract.dialect import translate
 from contract.diff import changes
 from contract.document import ContractError, Page, copied, entries
@@ -282,6 +283,46 @@ def test_names_that_the_generated_code_uses_itself_are_free(taken: Taken, where:
 
     assert (code, error) == (0, "")
     assert "not proven" not in out
+
+
+def test_the_objects_of_a_union_are_told_apart_by_the_one_value_of_a_field(taken: Taken) -> None:
+    """An enum of one value is open elsewhere, but between the objects of a union it decides."""
+    schemas: dict[str, Any] = {
+        kind: {
+            "type": "object",
+            "properties": {"type": {"type": "string", "enum": [kind.lower()]}, "url": {"type": "string"}},
+            "required": ["type"],
+        }
+        for kind in ("Image", "Video", "Voice")
+    }
+    union = {"oneOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in schemas]}
+    answer = {"type": "object", "properties": {"parts": {"type": "array", "items": union}}}
+    content = {"application/json": {"schema": answer}}
+    operation = {"operationId": "get_parts", "responses": {"200": {"description": "", "content": content}}}
+    document = {"openapi": "3.0.1", "info": {}, "paths": {"/v1/parts": {"get": operation}}}
+    page = taken.root.parent / "page.json"
+    page.write_text(json.dumps(document | {"components": {"schemas": schemas}}), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert "/properties/parts/items/oneOf: 'type' has one value in each, which is said as a constant" in out
+    models = load(taken.root / "generated").models
+    parts = [{"type": kind.lower(), "url": "u"} for kind in reversed(schemas)]
+    found = models.GetPartsResponse200.from_dict({"parts": parts}).parts
+    assert [type(part).__name__ for part in found] == list(reversed(schemas))
+
+
+def test_pages_with_servers_of_another_path_are_joined_with_a_line(taken: Taken) -> None:
+    """Of two servers of one host the first is taken, and the report says so."""
+    for name, url in (("one", "https://api.example.com/v1"), ("two", "https://api.example.com/v2/")):
+        page = json.loads((PAGES / "m-f1.json").read_text(encoding="utf-8")) | {"servers": [{"url": url}]}
+        (taken.root.parent / f"{name}.json").write_text(json.dumps(page), encoding="utf-8")
+
+    code, out, error = taken.run(taken.root.parent / "one.json", taken.root.parent / "two.json")
+
+    assert (code, error) == (0, "")
+    assert "two.json differ; https://api.example.com/v1 is taken" in out
 
 
 TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
