@@ -269,22 +269,45 @@ class _Translation:
             yield "/required", "is no list of names, and is left out"
 
     def all_of(self, schema: dict[str, Any]) -> Notes:
-        """Take apart an allOf inside another, which the generator would leave out."""
-        parts = schema.get("allOf")
-        if isinstance(parts, list) and (flat := [inner for part in parts for inner in _taken_apart(part)]) != parts:
+        """Take apart an allOf inside another, which the generator would leave out, and take the null off a part."""
+        parts = schema["allOf"] if isinstance(schema.get("allOf"), list) else []
+        for number, part in enumerate(parts if len(parts) > 1 else ()):
+            real = followed(self.document, part)
+            if real.get("nullable") is True:
+                yield f"/allOf/{number}", "a part of an object cannot be null"
+                parts[number] = copied({key: value for key, value in real.items() if key != "nullable"})
+        if parts and (flat := [inner for part in parts for inner in _taken_apart(part)]) != parts:
             yield "/allOf", "holds another allOf, which is taken apart"
             schema["allOf"] = flat
 
+    def one_of_one(self, schema: dict[str, Any]) -> Notes:
+        """Put the one alternative of a schema in its place, since the generator writes a union of one."""
+        for key in ("anyOf", "oneOf"):
+            listed = schema.get(key)
+            if (
+                isinstance(listed, list)
+                and len(listed) == 1
+                and isinstance(listed[0], dict)
+                and "$ref" not in listed[0]
+            ):
+                del schema[key]
+                schema.update(listed[0])
+        return iter(())
+
     def beside(self, schema: dict[str, Any]) -> Notes:
-        """Put the fields beside an allOf of one reference into it, since the generator would leave them out."""
-        own = {key: schema[key] for key in ("properties", "required", "additionalProperties") if schema.get(key)}
-        for key in ("allOf", "anyOf", "oneOf") if own else ():
+        """Join the fields beside an allOf of one reference with its own, since the generator would leave them out."""
+        own = {key for key in ("properties", "required", "additionalProperties") if schema.get(key)}
+        for key in ("allOf", "anyOf", "oneOf") if own or schema.get("type") == "object" else ():
             listed = [mapping(part) for _, part in entries(schema.get(key))]
             if key == "allOf" and len(listed) == 1 and "$ref" in listed[0]:
-                yield "/allOf", "has fields beside it, which are said inside it"
-                schema["allOf"] = [*listed, {"type": "object", **own}]
-                for name in own:
-                    del schema[name]
+                with suppress(ContractError, AttributeError, TypeError):
+                    fields = fields_of(self.document, followed(self.document, listed[0]))
+                    source = {name: field.schema for name, field in fields.items()}
+                    needed = [name for name, field in fields.items() if field.required]
+                    if fields and "properties" in own:
+                        yield "/allOf", "has fields beside it, so all stand in one object"
+                        del schema["allOf"]
+                        _borrowed(schema, {"properties": source, "required": needed}, {})
             elif key != "allOf" and listed and not any(part.keys() & _SHAPES for part in listed):
                 yield f"/{key}", "says only which fields go together, and is left out"
                 del schema[key]
@@ -336,6 +359,9 @@ class _Translation:
     def written(self, parameter: dict[str, Any]) -> Notes:
         """Say as text what the generator does not write into a path, a query, a header or a cookie."""
         schema, where = parameter["schema"], str(parameter.get("in"))
+        if where == "path" and (real := followed(self.document, schema)).get("default") is not None:
+            yield "/schema/default", "a path parameter is always given, so its default is left out"
+            schema = parameter["schema"] = {key: value for key, value in real.items() if key != "default"}
         found, style = self.kinds(schema), (parameter.get("explode", True), parameter.get("style", "form"))
         several = (
             where == "query" and self.is_flat(schema) and (style == (True, "form") or not found & {"array", "object"})
@@ -398,7 +424,7 @@ class _Translation:
                 entry["schema"] = {key: value for key, value in real.items() if key != "nullable"}
 
     def parameters(self, holder: dict[str, Any]) -> Notes:
-        """Leave one parameter of each place and name."""
+        """Leave one parameter of each place and name, and of headers and cookies those that HTTP can send."""
         if not isinstance(holder.get("parameters"), list):
             return
         kept: dict[Any, Any] = {}
@@ -408,6 +434,9 @@ class _Translation:
                 continue
             real = followed(self.document, entry)
             key = (str(real.get("in")), str(real.get("name", number)))
+            if key[0] in {"header", "cookie"} and not key[1].isascii():
+                yield f"/parameters/{number}", f"a {key[0]} has an ASCII name, so {key[1]!r} is left out"
+                continue
             if key in kept:
                 said = f"there is a {key[0]} parameter {key[1]!r} before it, so it is left out"
                 yield f"/parameters/{number}", said
@@ -457,7 +486,7 @@ class _Translation:
         "parameter": (parameter,),
         "body": (body,),
         "response": (partial(content, body=False),),
-        "schema": (types, constants, enums, required, all_of, refs, beside, tags, parts),
+        "schema": (one_of_one, types, constants, enums, required, all_of, refs, beside, tags, parts),
     }
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,

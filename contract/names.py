@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from contract.dialect import translate
 from contract.document import ContractError
 from contract.overlay import left_out, named
 from contract.schemas import label_table
-from contract.validate import fit, modules, properties, validate
+from contract.validate import fit, modules, names_itself, properties, validate
 
 # What the generated code calls by these names: inside a function that takes parameters, and inside a model.
 _IN_FUNCTIONS = {"asyncio_detailed", "body", "cookies", "headers", "params", "quote", "sync_detailed"}
@@ -87,14 +85,12 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
     notes += left_out(contract, changed)
     notes += fit(changed, config)
     overrides = _Overrides(config.class_overrides)
-    data: Any
-    with _adapted() as labels:
-        try:
-            config.class_overrides = overrides
-            data = GeneratorData.from_dict(changed, config=config)
-        except Exception as error:  # on invalid input the generator may raise any error
-            data = error
+    config.class_overrides = overrides
+    data, labels = _described(changed, config)
     if isinstance(data, GeneratorData):
+        if shadowed := {str(model.class_info.name) for model in data.models if names_itself(model)} - overrides.keys():
+            overrides.update({name: ClassOverride(module_name=f"{name}_module") for name in shadowed})
+            data, labels = _described(changed, config)
         _rename(data, config)
     data = validate(changed, data, config, name)
     if overrides.unused:
@@ -116,9 +112,8 @@ def _rename(data: GeneratorData, config: Config) -> None:
         prop.set_python_name(new_name=UntrustedString(name), config=config)
 
 
-@contextmanager
-def _adapted() -> Generator[dict[str, dict[str, str]]]:
-    """Collect the labels of each enum, because the generator drops `x-apifox-enum`."""
+def _described(document: dict[str, Any], config: Config) -> tuple[Any, dict[str, dict[str, str]]]:
+    """Return what the generator makes of a document or its error, and the labels of each enum, which it drops."""
     labels: dict[str, dict[str, str]] = {}
     original = EnumProperty.build
 
@@ -133,4 +128,7 @@ def _adapted() -> Generator[dict[str, dict[str, str]]]:
 
     # The generator copies all models that an operation can reach, once for each operation, and drops the originals.
     with patch.object(EnumProperty, "build", build), patch.object(openapi, "deepcopy", copy):
-        yield labels
+        try:
+            return GeneratorData.from_dict(document, config=config), labels
+        except Exception as error:  # on invalid input the generator may raise any error
+            return error, labels

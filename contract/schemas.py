@@ -17,7 +17,7 @@ _PLAIN = ("boolean", "number", "integer", "null", "array", "object")
 
 @attrs.frozen
 class Field:
-    """A field of an object; it is `contested` if several parts of an allOf describe it in different ways."""
+    """A field of an object; it is `contested` if several parts of an allOf make other values of it."""
 
     schema: Any
     pointer: str
@@ -102,7 +102,12 @@ def fields_of(document: dict[str, Any], schema: dict[str, Any], pointer: str = "
     required = {name for part, _ in parts for name in part.get("required") or []}
     found = [(name, child, at) for part, at in parts for name, child in (part.get("properties") or {}).items()]
     last = {name: child for name, child, _ in found}
-    contested = {name for name, child, _ in found if child != last[name]}
+    contested = {
+        name
+        for name, child, _ in found
+        if child != last[name]
+        and ((one := kinds_of(document, child)) != kinds_of(document, last[name]) or one & {"array", "enum", "object"})
+    }
     return {
         name: Field(child, f"{at}/properties/{escape(name)}", name in required, name in contested)
         for name, child, at in found

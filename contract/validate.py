@@ -41,7 +41,7 @@ _CODE = {"$ref", "openapi", "info", "type", "format", "enum", "const", "nullable
 _DEFAULTS: dict[str, Any] = {"description": "", "title": "", "version": "1.0.0", "info": {}}
 # What a value without parts is made of.
 _SCALAR = {"type", "nullable", "format", "enum", "const", "x-enum-varnames"}
-_AS_THEY_ARE = {"any", "boolean", "integer", "null", "number", "string"}
+_AS_THEY_ARE = {"any", "boolean", "const", "integer", "null", "number", "string"}
 # What file systems take, less the ending.
 LONGEST_NAME = 250
 # What every generated module imports under its own name.
@@ -136,7 +136,7 @@ def _fit_body(document: dict[str, Any], body: dict[str, Any], pointer: str) -> I
     """Take the types off an optional body that is one of several scalars, since the generator makes no Python of it."""
     for media, content in body.get("content", {}).items() if not body.get("required") else ():
         real, _ = normal(document, content.get("schema"))
-        if variants(real) and kinds_of(document, real) <= _AS_THEY_ARE:
+        if variants(real) and all(kind.partition(" ")[0] in _AS_THEY_ARE for kind in kinds_of(document, real)):
             content["schema"] = {}
             yield f"NOTE   {pointer}/content/{escape(media)}/schema: the generator cannot write it where it need not be sent, so it may be anything"
 
@@ -290,7 +290,7 @@ def _names(document: dict[str, Any], data: GeneratorData, config: Config) -> Ite
         name, module = str(item.class_info.name), str(item.class_info.module_name)
         other = ("AnotherName", "another_name") if _is_too_long(module) else (f"{name}Model", f"{module}_model")
         line = f"; generator.yaml could lift it: class_overrides: {{{name}: {{class_name: {other[0]}, module_name: {other[1]}}}}}"
-        if name in _TAKEN or (name == module and _names_itself(item)):
+        if name in _TAKEN:
             yield f"/components/schemas/{escape(name)}: the generated code has a {name} of its own{line}"
         if classes.setdefault(module, name) != name:
             yield f"/components/schemas: {classes[module]} and {name} would share models/{module}.py{line}"
@@ -303,10 +303,11 @@ def properties(model: ModelProperty) -> list[Property]:
     return [*(model.required_properties or []), *(model.optional_properties or [])]
 
 
-def _names_itself(item: ModelProperty | Any) -> bool:
-    """Tell whether a model has a field of its own class."""
-    fields = properties(item) if isinstance(item, ModelProperty) else []
-    return any(str(item.class_info.name) in field.get_type_string().as_unembedded_code() for field in fields)
+def names_itself(model: ModelProperty) -> bool:
+    """Tell whether the code of a model calls a variable as it calls the class, where a field is of the class."""
+    name = str(model.class_info.name)
+    fields = (field.get_type_string().as_unembedded_code() for field in properties(model))
+    return name == str(model.class_info.module_name) and any(re.search(rf"\b{name}\b", field) for field in fields)
 
 
 def _is_too_long(module: str) -> bool:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from contract.schemas import fields_of, kinds, kinds_of, leaves
+from contract.schemas import fields_of, kinds, leaves
 
 # Deeper than this only required fields are shown, and lists are empty, since a schema may stand inside itself.
 SHOWN, DEPTH = 3, 6
@@ -51,8 +51,8 @@ def example(
         case "object":
             fields = fields_of(document, schema)
             for name, field in fields.items():
-                if field.contested and kinds_of(document, field.schema) & {"object", "array"}:
-                    raise UnprovenError(f"several parts of allOf describe {name}"[:200])
+                if field.contested:
+                    raise UnprovenError(f"the field {name} stands in several parts of allOf"[:200])
             return {
                 name: example(document, field.schema, f"{path}/{name}", depth + 1, spent)
                 for name, field in fields.items()
@@ -95,24 +95,24 @@ def pythonic(value: Any, hint: Any) -> Any:
     if isinstance(value, str) and "string" in found:
         return value
     errors: list[Exception] = []
-    for kind, members in found.items():
+    for kind, member in [(kind, member) for kind, members in found.items() for member in members]:
         try:
             match kind, value:
                 case "enum", str() | int() | float():
-                    return members[0](value)
+                    return member(value)
                 case "object", dict():
-                    return members[0].from_dict(value)
+                    return member.from_dict(value)
                 case "date-time" | "date", _:
-                    return members[0].fromisoformat(value)
+                    return member.fromisoformat(value)
                 case "uuid", _:
                     return uuid.UUID(str(value))
                 case "binary", bytes():
-                    return members[0](payload=io.BytesIO(value))
+                    return member(payload=io.BytesIO(value))
                 case "array", list():
-                    return [pythonic(item, typing.get_args(members[0])[0]) for item in value]
+                    return [pythonic(item, typing.get_args(member)[0]) for item in value]
                 case _:
                     pass
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             errors.append(error)
     if errors and not any(
         kind in {"any", "boolean", "integer", "number"} or kind.startswith("const ") for kind in found

@@ -285,6 +285,27 @@ def test_names_that_the_generated_code_uses_itself_are_free(taken: Taken, where:
     assert "not proven" not in out
 
 
+def test_a_class_without_capitals_may_stand_inside_itself(taken: Taken) -> None:
+    """A Chinese name is the same as a class and as a variable, and the client that comes out works all the same."""
+    tree = {"$ref": "#/components/schemas/节点"}
+    more = {"type": "object", "properties": {"x": {"type": "string"}}}
+    schemas = {
+        "节点": {"type": "object", "properties": {"子": {"type": "array", "items": tree}, "父": tree, "data": more}}
+    }
+    content = {"application/json": {"schema": tree}}
+    operation = {"operationId": "get_tree", "responses": {"200": {"description": "", "content": content}}}
+    document = {"openapi": "3.0.1", "info": {}, "paths": {"/v1/tree": {"get": operation}}}
+    page = taken.root.parent / "page.json"
+    page.write_text(json.dumps(document | {"components": {"schemas": schemas}}), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error, "not proven" in out) == (0, "", False)
+    models = load(taken.root / "generated").models
+    value = {"子": [{"子": [], "data": {"x": "a"}}], "父": {"父": {}}}
+    assert getattr(models, "节点").from_dict(value).to_dict() == value
+
+
 def test_the_objects_of_a_union_are_told_apart_by_the_one_value_of_a_field(taken: Taken) -> None:
     """An enum of one value is open elsewhere, but between the objects of a union it decides."""
     schemas: dict[str, Any] = {
