@@ -95,14 +95,17 @@ def _foreign_lines(tree: ast.Module) -> Iterator[int]:
 
 def written(document: dict[str, Any]) -> str:
     """Return the source of `contract.py`: the server, and the JSON schemas of each operation's responses."""
-    servers = document.get("servers") or [{"url": ""}]
+    server = (document.get("servers") or [{"url": ""}])[0]
+    url = server["url"]
+    for name, variable in (server.get("variables") or {}).items():
+        url = url.replace(f"{{{name}}}", str(variable.get("default", "")))
     schemas, components = answers(document)
     return "\n".join([
         '"""What the contract says that no model shows: its server, and the shape of each answer as JSON schema."""',
         "",
         "from typing import Any, Final",
         "",
-        f"SERVER: Final[str] = {servers[0]['url']!r}",
+        f"SERVER: Final[str] = {url!r}",
         "",
         *(f"{name}: Final[dict[str, Any]] = {shape!r}\n" for name, shape in components.items()),
         f"SCHEMAS: Final[dict[str, dict[str, Any]]] = {schemas!r}",

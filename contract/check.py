@@ -24,7 +24,7 @@ import attrs
 import httpx
 from openapi_python_client.parser.properties import Property
 
-from contract.dialect import BYTES, media_kind
+from contract.dialect import BYTES, FORM, media_kind
 from contract.document import ContractError, escape, operations, path_key, place, resolve
 from contract.facts import parameters
 from contract.names import Plan
@@ -213,9 +213,11 @@ class _Proof:
             if request.content != value:
                 self.differ(pointer, "other bytes are sent")
         elif isinstance(value, dict):
-            text = unquote(request.content.decode("utf-8", "replace").replace("+", " "))
-            for name in [name for name, part in value.items() if part not in ([], None) and name not in text]:
-                self.differ(pointer, f"the field {name} is not sent")
+            text = request.content.decode("utf-8", "replace")
+            text = unquote(text.replace("+", " ") if kind == FORM else text)
+            for name, part in [(name, part) for name, part in value.items() if part not in ([], None)]:
+                if name not in text or (isinstance(part, bool | int | str) and _text(part) not in text):
+                    self.differ(pointer, f"the field {name} is not sent as {part!r}")
 
     def response(self, status: str, responses: dict[str, Any], pointer: str, module: Any, asks: list[Any]) -> None:
         """Prove that an answer of a status is decoded, and so are the page's own examples of it."""

@@ -52,7 +52,8 @@ _WRITTEN = {
 _HOLDERS = {key for inside in INSIDE.values() for key in inside}
 # What no code is made of, and what holds it.
 _ASIDE: Mapping[str, type] = {"headers": dict, "info": dict, "security": list, "servers": list, "tags": list}
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+FORM = "application/x-www-form-urlencoded"
+_FORMS = ("multipart/form-data", FORM)
 BYTES = "application/octet-stream"
 
 
@@ -97,20 +98,21 @@ class _Translation:
     def rewrite(self, rules: Rules, node: Any, kind: str = "document", pointer: str = "") -> None:
         """Follow the rules in a part and all that is in it, each once."""
         for inner, part, where in walk(node, kind, pointer, schemas="schema" in rules):
-            for rule in (
-                (*rules.get("any", ()), *rules.get(inner, ())) if "$ref" not in part else (type(self).reference,)
-            ):
-                if (rule, id(part)) not in self.done:
+            for rule in (type(self).reference, *rules.get("any", ()), *rules.get(inner, ())):
+                if ("$ref" in part) == (rule is type(self).reference) and (rule, id(part)) not in self.done:
                     self.done[rule, id(part)] = part
                     for inside, text in rule(self, part):
                         self.notes.append(f"NOTE   {where}{inside}: {text}")
 
     def reference(self, node: dict[str, Any]) -> Notes:
-        """Decode a percent-encoded reference."""
+        """Decode a percent-encoded reference, and keep what stands beside it."""
         reference = str(node["$ref"])
         if lookup(self.document, reference) is None and lookup(self.document, unquote(reference)) is not None:
             yield "/$ref", f"{reference} is percent-encoded"
             node["$ref"] = unquote(reference)
+        if beside := [key for key in ("nullable", "properties") if node.get(key)]:
+            yield "/$ref", f"has {' and '.join(beside)} beside it, as an allOf has"
+            node["allOf"] = [{"$ref": node.pop("$ref")}]
 
     def shapes(self, part: dict[str, Any]) -> Notes:
         """Leave out what says nothing, and what has no shape that it can have where no code is made of it."""
@@ -134,6 +136,12 @@ class _Translation:
                 where = f"/components/securitySchemes/{escape(name)}/type"
                 yield where, f"{scheme['type']!r} is said as http, {scheme['type']}"
                 scheme.update(type="http", scheme=scheme["type"])
+            kind = {mapping(scheme).get(key) for key in ("scheme", "in", "name")}
+            if not kind & {"bearer", "Bearer", "Authorization"}:
+                said = (
+                    "the generated AuthenticatedClient sends no such key; give it to the client's own httpx arguments"
+                )
+                yield f"/components/securitySchemes/{escape(name)}", said
         for path, item in entries(paths):
             if found := followed(document, item):
                 paths[path] = copied(found) if found is not item else item
@@ -160,6 +168,10 @@ class _Translation:
                 del answers[status]
             elif status.endswith("xx"):
                 answers[status.upper()] = answers.pop(status)
+
+    def servers(self, holder: dict[str, Any]) -> Notes:
+        if holder.get("servers"):
+            yield "/servers", "the generated function asks the client's own server; give it a client of this one"
 
     def parameter(self, parameter: dict[str, Any]) -> Notes:
         if parameter.get("in") == "header" and str(parameter.get("name")).lower() == "content-type":
@@ -217,7 +229,23 @@ class _Translation:
             schema.update(known)
 
     def constants(self, schema: dict[str, Any]) -> Notes:
-        """Say a constant that the generator makes no Python of as a value of its type."""
+        """Say constants that are alternatives as an enum, and one that the generator makes no Python of as its type."""
+        for key in ("anyOf", "oneOf"):
+            listed = [mapping(part) for _, part in entries(schema.get(key))]
+            said = [part for part in listed if "const" in part]
+            rest = [part for part in listed if "const" not in part and part.get("type") != "null"]
+            if len(listed) > 1 and said and not rest and len({type(part["const"]) for part in said} & {str, int}) == 1:
+                yield f"/{key}", "lists constants, which are said as an enum"
+                names = [{"value": part["const"], "name": part.get("title", part.get("description"))} for part in said]
+                schema["enum"] = [part["const"] for part in said] + [None] * (len(said) < len(listed))
+                schema.setdefault("x-apifox-enum", names)
+                del schema[key]
+            elif len(listed) > 1 and said:
+                for part in said:
+                    kind = {str: "string", int: "integer", float: "number"}.get(type(part["const"]))
+                    yield f"/{key}", f"{part['const']!r} is one of other values, so any {kind or 'value'} is taken"
+                    del part["const"]
+                    part.update({"type": kind} if kind else {})
         value = schema.get("const")
         if isinstance(value, bool | list | dict):
             schema["type"] = {bool: "boolean", list: "array", dict: "object"}[type(value)]
@@ -267,12 +295,25 @@ class _Translation:
     def required(self, schema: dict[str, Any]) -> Notes:
         if not isinstance(schema.get("required", []), list) and schema.pop("required") is not None:
             yield "/required", "is no list of names, and is left out"
+        if schema.get("properties") and not schema.keys() & {"allOf", "anyOf", "oneOf"}:
+            for _, name in entries(schema.get("required")):
+                if isinstance(name, str) and name not in schema["properties"]:
+                    yield "/required", f"{name!r} is not described, so the client does not know of it"
 
     def all_of(self, schema: dict[str, Any]) -> Notes:
         """Take apart an allOf inside another, which the generator would leave out, and take the null off a part."""
         parts = schema["allOf"] if isinstance(schema.get("allOf"), list) else []
-        for number, part in enumerate(parts if len(parts) > 1 else ()):
-            real = followed(self.document, part)
+        found = [followed(self.document, part) for part in parts]
+        kinds = {str(real["type"]) for real in found if real.get("type")}
+        if len(kinds) == 1 and not any(_is_object(real) for real in found) and "$ref" not in mapping(parts[0]):
+            yield "/allOf", "is no object, so its parts are said as one"
+            del schema["allOf"]
+            for real in found:
+                schema.update({**copied(real), **schema})
+            return
+        for number, real in enumerate(found if len(found) > 1 else ()):
+            if real.get("oneOf") or real.get("anyOf"):
+                yield f"/allOf/{number}", "the generator leaves alternatives out that are part of an object"
             if real.get("nullable") is True:
                 yield f"/allOf/{number}", "a part of an object cannot be null"
                 parts[number] = copied({key: value for key, value in real.items() if key != "nullable"})
@@ -300,19 +341,24 @@ class _Translation:
         for key in ("allOf", "anyOf", "oneOf") if own or schema.get("type") == "object" else ():
             listed = [mapping(part) for _, part in entries(schema.get(key))]
             if key == "allOf" and len(listed) == 1 and "$ref" in listed[0]:
-                with suppress(ContractError, AttributeError, TypeError):
-                    fields = fields_of(self.document, followed(self.document, listed[0]))
-                    source = {name: field.schema for name, field in fields.items()}
-                    needed = [name for name, field in fields.items() if field.required]
-                    if fields and "properties" in own:
-                        yield "/allOf", "has fields beside it, so all stand in one object"
-                        del schema["allOf"]
-                        _borrowed(schema, {"properties": source, "required": needed}, {})
+                source = self.joined(listed[0])
+                if "properties" in own and source["properties"]:
+                    yield "/allOf", "has fields beside it, so all stand in one object"
+                    del schema["allOf"]
+                    _borrowed(schema, source, {})
             elif key != "allOf" and listed and not any(part.keys() & _SHAPES for part in listed):
                 yield f"/{key}", "says only which fields go together, and is left out"
                 del schema[key]
             elif key != "allOf" and listed and "properties" in own:
                 yield "/properties", f"the generator leaves fields out that stand beside {key}"
+
+    def joined(self, node: Any) -> dict[str, Any]:
+        """Return an object with all the fields of an object, which may be an allOf; none if something is wrong with it."""
+        fields: dict[str, Any] = {}
+        with suppress(ContractError, AttributeError, TypeError):
+            fields = fields_of(self.document, followed(self.document, node))
+        source = {name: field.schema for name, field in fields.items()}
+        return {"properties": source, "required": [name for name, field in fields.items() if field.required]}
 
     def tags(self, schema: dict[str, Any]) -> Notes:
         """Say as a constant the one value of a field by which the objects of a union differ, since enums are open."""
@@ -339,7 +385,7 @@ class _Translation:
                 yield where, f"{reference} leads nowhere, so its fields are not known"
             elif found[0] is not schema:
                 self.rewrite(self.SAID, found[0], "schema", reference.removeprefix("#"))
-                if new := _borrowed(schema, found[0], entry):
+                if new := _borrowed(schema, self.joined(found[0]), entry):
                     yield where, f"its fields are taken: {', '.join(new)[:100]}"
 
     def parts(self, schema: dict[str, Any]) -> Notes:
@@ -400,7 +446,7 @@ class _Translation:
             if not isinstance(schema, dict):
                 continue
             real = followed(self.document, schema)
-            if not body and (not schema or self.kinds(schema) == {"null"}):
+            if not body and (self.kinds(schema) == {"null"} or (self.kinds(schema) == {"any"} and "type" not in real)):
                 yield where, "says nothing about the body; it may be anything"
                 entry["schema"] = {}
             elif kind == BYTES and real.get("format") != "binary":
@@ -417,7 +463,7 @@ class _Translation:
             elif kind in _FORMS and not _is_object(real):
                 yield where, "a form is an object"
                 entry["schema"] = {"type": "object"}
-            elif kind == _FORMS[1] and not self.is_flat(schema):
+            elif kind == FORM and not self.is_flat(schema):
                 yield where, "the generator writes what is nested in a form as Python does; make it a text"
             elif kind in _FORMS and real.get("nullable"):
                 yield where, "a form cannot be null"
@@ -482,7 +528,8 @@ class _Translation:
     SAID: ClassVar[Rules] = {
         "any": (shapes,),
         "document": (version,),
-        "operation": (operation,),
+        "path": (servers,),
+        "operation": (operation, servers),
         "parameter": (parameter,),
         "body": (body,),
         "response": (partial(content, body=False),),

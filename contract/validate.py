@@ -33,7 +33,7 @@ from contract.document import (
     walk,
 )
 from contract.overlay import jsonpath, way_out
-from contract.schemas import kinds_of, normal, variants
+from contract.schemas import normal, variants
 
 _POINTER = "x-duomi-pointer"
 # What code is made of, besides; a mistake in anything else is no reason to reject a page.
@@ -41,7 +41,6 @@ _CODE = {"$ref", "openapi", "info", "type", "format", "enum", "const", "nullable
 _DEFAULTS: dict[str, Any] = {"description": "", "title": "", "version": "1.0.0", "info": {}}
 # What a value without parts is made of.
 _SCALAR = {"type", "nullable", "format", "enum", "const", "x-enum-varnames"}
-_AS_THEY_ARE = {"any", "boolean", "const", "integer", "null", "number", "string"}
 # What file systems take, less the ending.
 LONGEST_NAME = 250
 # What every generated module imports under its own name.
@@ -133,12 +132,12 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
 
 
 def _fit_body(document: dict[str, Any], body: dict[str, Any], pointer: str) -> Iterator[str]:
-    """Take the types off an optional body that is one of several scalars, since the generator makes no Python of it."""
-    for media, content in body.get("content", {}).items() if not body.get("required") else ():
-        real, _ = normal(document, content.get("schema"))
-        if variants(real) and all(kind.partition(" ")[0] in _AS_THEY_ARE for kind in kinds_of(document, real)):
-            content["schema"] = {}
-            yield f"NOTE   {pointer}/content/{escape(media)}/schema: the generator cannot write it where it need not be sent, so it may be anything"
+    content = body.get("content", {})
+    if not body.get("required") and len(content) == 1:
+        ((media, entry),) = content.items()
+        if variants(normal(document, entry.get("schema"))[0]):
+            body["required"] = True
+            yield f"NOTE   {pointer}/content/{escape(media)}/schema: the generator cannot leave it out, so it must be given"
 
 
 def _is_built(schema: dict[str, Any], config: Config) -> bool:

@@ -206,7 +206,7 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "path": ("post_bytes", '"/bytes"', '"/byte"', "the path is '/byte', not '/bytes'"),
     "content type": ("post_json", '= "application/json"', '= "text/json"', "is sent as text/json, not application/json"),
     "JSON": ("post_json", "body.to_dict()", "{}", "/requestBody: is sent as b'{}'"),
-    "form": ("send_form", "body.to_dict()", "{}", "/requestBody: the field a is not sent"),
+    "form": ("send_form", "body.to_dict()", "{}", "/requestBody: the field a is not sent as 'a 1'"),
     "bytes": ("post_bytes", "body.payload", 'b"y"', "/requestBody: other bytes are sent"),
     "request": ("post_json", '"method": "post"', '"method": int("x")', "sync_detailed cannot send it: invalid literal"),
     "async request": ("post_json", "client().request(**kwargs)", 'client().request(**(kwargs | {"method": "put"}))', "asyncio sends something else"),

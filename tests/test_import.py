@@ -626,7 +626,7 @@ DIALECT: dict[str, tuple[Edit, str]] = {
     ),
     "optional body of text or null": (
         lambda d: d["paths"].update({"/v1/x": {"post": {"requestBody": {"content": {"application/json": {"schema": {"type": "string", "nullable": True}}}}}}}),
-        "/requestBody/content/application~1json/schema: the generator cannot write it where it need not be sent",
+        "/requestBody/content/application~1json/schema: the generator cannot leave it out, so it must be given",
     ),
     "answer of a range in small letters": (lambda d: task(d)["responses"].update({"4xx": {"description": ""}}), ""),
     "path that is none": (lambda d: d["paths"].update({"x-apifox-folder": "a"}), "/paths/x-apifox-folder: is no path"),
@@ -740,6 +740,72 @@ DIALECT: dict[str, tuple[Edit, str]] = {
         lambda d: task(d).update(requestBody={"content": {"application/x-www-form-urlencoded": {"schema": {
             "type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}}}}}),
         "/schema: the generator writes what is nested in a form as Python does",
+    ),
+    "constants as alternatives": (
+        lambda d: answer(d)["properties"].update(
+            note={"type": "string", "oneOf": [{"const": "s", "title": "小"}, {"const": "l", "title": "大"}, {"type": "null"}]}
+        ),
+        "/properties/note/oneOf: lists constants, which are said as an enum",
+    ),
+    "a constant beside other values": (
+        lambda d: answer(d)["properties"].update(note={"anyOf": [{"const": "auto"}, {"type": "integer"}]}),
+        "/properties/note/anyOf: 'auto' is one of other values, so any string is taken",
+    ),
+    "an allOf that is no object": (
+        lambda d: answer(d)["properties"].update(note={"allOf": [{"type": "string", "enum": ["a"]}, {"maxLength": 5}]}),
+        "/properties/note/allOf: is no object, so its parts are said as one",
+    ),
+    "alternatives in an allOf": (
+        lambda d: answer(d)["properties"].update(
+            note={"allOf": [{"properties": {"a": {}}}, {"oneOf": [{"properties": {"b": {}}}, {"properties": {"c": {}}}]}]}
+        ),
+        "/properties/note/allOf/1: the generator leaves alternatives out",
+    ),
+    "a part of an allOf that may be null": (
+        lambda d: answer(d)["properties"].update(
+            note={"allOf": [{"type": "object", "properties": {"a": {}}, "nullable": True}, {"properties": {"b": {}}}]}
+        ),
+        "/properties/note/allOf/0: a part of an object cannot be null",
+    ),
+    "null beside a reference": (
+        lambda d: (
+            d["components"].update(schemas={"A": {"type": "object", "properties": {"a": {"type": "string"}}}}),
+            answer(d)["properties"].update(note={"$ref": "#/components/schemas/A", "nullable": True}),
+        ),
+        "/properties/note/$ref: has nullable beside it, as an allOf has",
+    ),
+    "a required field that is not described": (
+        lambda d: answer(d)["required"].append("more"), "/required: 'more' is not described, so the client does not know of it",
+    ),
+    "an answer without a type": (
+        lambda d: task(d)["responses"].update({"404": {"content": {"application/json": {"schema": {"title": "x"}}}}}),
+        "/responses/404/content/application~1json/schema: says nothing about the body",
+    ),
+    "a key in a query": (
+        lambda d: d["components"].update(securitySchemes={"k": {"type": "apiKey", "in": "query", "name": "key"}}),
+        "/components/securitySchemes/k: the generated AuthenticatedClient sends no such key",
+    ),
+    "another server for one operation": (
+        lambda d: task(d).update(servers=[{"url": "https://upload.duomiapi.com"}]),
+        "/get/servers: the generated function asks the client's own server",
+    ),
+    "fields of a schema of Apifox's that is an allOf": (
+        lambda d: (
+            d["components"].update(schemas={
+                "A": {"type": "object", "properties": {"a": {}}},
+                "B": {"allOf": [{"$ref": "#/components/schemas/A"}, {"type": "object", "properties": {"b": {}}}]},
+            }),
+            answer(d)["properties"].update(note={"type": "object", "x-apifox-refs": {"1": {"$ref": "#/components/schemas/B"}}}),
+        ),
+        "/properties/note/x-apifox-refs/1: its fields are taken: a, b",
+    ),
+    "a header with a Chinese name": (
+        lambda d: task(d)["parameters"].append({"name": "密钥", "in": "header", "schema": {"type": "string"}}),
+        "/parameters/2: a header has an ASCII name, so '密钥' is left out",
+    ),
+    "a default in a path": (
+        lambda d: task(d)["parameters"][0]["schema"].update(default="a"),
+        "/parameters/0/schema/default: a path parameter is always given",
     ),
     "a media type in capitals": (
         lambda d: task(d).update(requestBody={"content": {"Application/JSON; Charset=UTF-8": {"schema": {"type": "object"}}}}),
