@@ -95,7 +95,7 @@ def _foreign_lines(tree: ast.Module) -> Iterator[int]:
 
 def written(document: dict[str, Any]) -> str:
     """Return the source of `contract.py`: the server, and the JSON schemas of each operation's responses."""
-    server = (document.get("servers") or [{"url": ""}])[0]
+    server: dict[str, Any] = (document.get("servers") or [{"url": ""}])[0]
     url = server["url"]
     for name, variable in (server.get("variables") or {}).items():
         url = url.replace(f"{{{name}}}", str(variable.get("default", "")))

@@ -13,7 +13,7 @@ import types
 import typing
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from contract.dialect import BYTES, FORM, media_kind
 from contract.document import ContractError, escape, operations, path_key, place, resolve
 from contract.facts import parameters
 from contract.names import Plan
-from contract.schemas import fields_of, kinds_of, label_table, leaves
+from contract.schemas import fields_of, kinds, kinds_of, label_table, leaves
 from contract.values import UnprovenError, by_kind, example, examples, holds_bytes, plain, pythonic
 
 BASE = "https://contract.invalid"
@@ -251,12 +251,14 @@ class _Proof:
     def type(self, schema: Any, hint: Any, pointer: str, *, answers: int = 0) -> None:
         """Compare the annotation of a value, or of so many answers or None, with a schema, and prove the models in it."""
         found, nothing = by_kind(hint), {"null"} if answers else set()
-        kinds = [kinds_of(self.document, schema) - nothing, set(found) - nothing]
-        if kinds[0] != kinds[1] if answers < 2 else not kinds[0] <= kinds[1]:
-            said = ["|".join(sorted(each)) for each in kinds]
+        two = [kinds_of(self.document, schema) - nothing, set(found) - nothing]
+        if two[0] != two[1] if answers < 2 else not two[0] <= two[1]:
+            said = ["|".join(sorted(each)) for each in two]
             self.differ(pointer, f"type: the contract says {said[0]}, the package {said[1]}")
             return
-        for each, at in {repr(each): (each, at) for each, at in leaves(self.document, schema, pointer)}.values():
+        once = list({repr(each): (each, at) for each, at in leaves(self.document, schema, pointer)}.values())
+        self.told_apart([pair for pair in once if kinds(pair[0]) == {"object"}], found.get("object", []))
+        for each, at in once:
             for kind in kinds_of(self.document, each) & set(found):
                 match kind, found[kind]:
                     case "object", classes:
@@ -267,6 +269,19 @@ class _Proof:
                         self.type(each.get("items", {}), typing.get_args(member)[0], f"{at}/items")
                     case _:
                         pass
+
+    def told_apart(self, objects: list[tuple[dict[str, Any], str]], classes: list[Any]) -> None:
+        """Note which objects of a union are read as another one, the first that takes them."""
+        for number, (schema, pointer) in enumerate(objects if len(objects) == len(classes) else ()):
+            with suppress(UnprovenError):
+                value = example(self.document, schema)
+                for cls in classes[:number]:
+                    with suppress(Exception):  # of the object that it is not
+                        cls.from_dict(value)
+                        self.notes.append(
+                            f"NOTE   {pointer}: in an answer it is read as {cls.__name__}, which takes it, too"
+                        )
+                        break
 
     def enum(self, schema: dict[str, Any], classes: list[Any], pointer: str) -> None:
         """Compare an enum's values and labels; the generator makes two of one that may be null."""

@@ -122,7 +122,7 @@ def _verdict(part: Part, aspect: str, before: Any, after: Any) -> tuple[str, str
             return BREAK, "calls that send another value are refused"
         case "enum":
             return REVIEW, _enum_meaning(before, after)
-        case "extras" if part.sent and not after:
+        case "extras" if part.sent and after is False:
             return BREAK, "calls with other fields are refused"
         case "constraints" if part.sent:
             return _limits(before or {}, after or {})
@@ -132,9 +132,11 @@ def _verdict(part: Part, aspect: str, before: Any, after: Any) -> tuple[str, str
             return BREAK, "the generated function has another name, unless overlay.yaml gives one"
         case "server" | "servers" | "variables" | "security":
             return REVIEW, "requests may have to go elsewhere, or with other rights"
+        case "style":
+            return REVIEW, "what is sent is written in another way"
         case "deprecated" | "status":
             return REVIEW, "the vendor says how long it will last"
-        case "format" if not part.sent and FORMATS & {before, after}:
+        case "format" if FORMATS & {str(before), str(after)}:
             return BREAK, "the generated model reads it as another type"
         case "format":
             return NOTE, "the text has a form now, or another; the generated model may read it as another type"
@@ -162,6 +164,8 @@ def _limits(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str]:
     changed = [key for key in new if new[key] != old.get(key) and key not in {"default", "readOnly", "writeOnly"}]
     if any(key in old and _is_tighter(key, old[key], new[key]) for key in changed):
         return BREAK, "calls that were allowed are refused"
+    if old.get("default") != new.get("default"):
+        return REVIEW, "calls that leave it out may mean another value"
     if any(key not in old and new[key] is not False for key in changed):
         return REVIEW, "there is a limit now on what is sent"
     return NOTE, "nothing to do"

@@ -206,6 +206,12 @@ def place(path: str, method: str) -> str:
     return f"/paths/{escape(path)}/{method}"
 
 
+def operation_name(operation: Mapping[str, Any]) -> str | None:
+    """Return the name that the generator makes a function of, which has to be ASCII."""
+    given = str(operation.get("operationId") or "")
+    return given if given.isascii() and re.search(r"[A-Za-z]", given) else None
+
+
 def in_braces(path: str) -> list[str]:
     """Return the names that a path has in braces, each once."""
     return list(dict.fromkeys(re.findall(r"\{([^{}]+)\}", path)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from contract.document import entries, escape, mapping, operations, place, resolve
+from contract.document import entries, escape, mapping, operation_name, operations, place, resolve
 from contract.schemas import fields_of, label_table, leaves, normal
 
 _CONSTRAINTS = (
@@ -66,7 +66,7 @@ class _Reader:
         aspects = {
             "security": [{name: [scopes, schemes.get(name)] for name, scopes in option.items()} for option in wanted],
             "servers": [server.get("url") for server in servers],
-            "operationId": operation.get("operationId"),
+            "operationId": operation_name(operation),
         }
         return Part("operation", at, aspects | _said(operation), partial(self.in_operation, path, operation, at))
 
@@ -74,6 +74,7 @@ class _Reader:
         for parameter, where in parameters(self.document, path, operation, at):
             name, schema = f"{parameter.get('in')} parameter {parameter.get('name')}", parameter.get("schema", {})
             aspects = _said(parameter) | {"required": bool(parameter.get("required"))}
+            aspects["style"] = {key: parameter[key] for key in ("style", "explode") if key in parameter} or None
             aspects["deprecated"] = aspects["deprecated"] or schema.get("deprecated", False)
             inside = partial(
                 self.schema, schema, f"{where}/schema", sent=True, texts=False
@@ -98,7 +99,7 @@ class _Reader:
                 if "schema" in content
                 else _nothing
             )
-            yield media, Part("media type", where, {}, body, sent)
+            yield media.partition(";")[0], Part("media type", where, {}, body, sent)
 
     def schema(self, node: Any, at: str, name: str = "body", *, sent: bool, texts: bool = True) -> _Inside:
         """Yield the part that a schema is, the same whether it stands in place or behind a reference."""

@@ -23,6 +23,7 @@ class Join:
     two: str
     documents: tuple[Mapping[str, Any], Mapping[str, Any]]
     lines: list[str]
+    begun: set[Any] = attrs.field(factory=set)
 
     def review(self, pointer: str, text: str) -> None:
         """Record a difference, and what is made of it."""
@@ -45,10 +46,23 @@ class Join:
         """Join two parts of a kind, or two references."""
         if not (isinstance(old, dict) and isinstance(new, dict)) or old.get("$ref", old) == new.get("$ref", new):
             return old
-        old, new = followed(self.documents[0], old), followed(self.documents[1], new)
+        both = old.get("$ref", id(old)), new.get("$ref", id(new))
+        if both in self.begun:  # the two stand inside themselves
+            return old
+        self.begun.add(both)
+        joined = self.unlike(kind, followed(self.documents[0], old), followed(self.documents[1], new), pointer)
+        self.begun.remove(both)
+        return joined
+
+    def unlike(self, kind: str, old: dict[str, Any], new: dict[str, Any], pointer: str) -> dict[str, Any]:
+        """Join two parts of a kind that differ."""
         if kind == "schema":
             return self.schema(old, new, pointer)
+        if kind == "parameter" and [old.get(key) for key in ("in", "name")] != [new.get(key) for key in ("in", "name")]:
+            raise self.contradiction(pointer)
         joined = {**old, **new, **old}
+        for key in [key for key in ("security", "servers", "style", "explode") if old.get(key) != new.get(key)]:
+            self.review(f"{pointer}/{key}", f"{joined[key]!r} is taken")
         if bool(old.get("required")) != bool(new.get("required")):
             self.review(f"{pointer}/required", "it need not be sent")
             joined["required"] = False

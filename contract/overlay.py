@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain, count
 from typing import Any
 
-from contract.document import METHODS, ContractError, copied, operations, place, unescape, walk
+from contract.document import METHODS, ContractError, copied, operation_name, operations, place, unescape, walk
 
 _MADE = "x-duomi-made"
 _VERBS = {"post": "create", "put": "replace", "patch": "update", "delete": "delete"}
@@ -87,8 +87,7 @@ def way_out(pointer: str) -> str:
 
 def _make_ascii(path: str, method: str, operation: dict[str, Any]) -> None:
     """Drop an operationId that is not ASCII, so that the generator makes a name from the path."""
-    given = str(operation.get("operationId") or "")
-    if not re.search(r"[A-Za-z]", given) or not given.isascii():
+    if operation_name(operation) is None:
         operation.pop("operationId", None)
         operation[_MADE] = True
         if not path.isascii():

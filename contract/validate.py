@@ -234,8 +234,10 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
     for number, error in enumerate(_errors_of(again if isinstance(again, GeneratorData) else data), 1):
         extra = getattr(error.data, "model_extra", None) or {}
         where = re.match(r"WARNING parsing (\w+) (.+) within ", error.header)
-        pointer = str(extra.get(_POINTER) or (place(where[2], where[1].lower()) if where else "/components/schemas"))
         said = " ".join(f"{'' if where else error.header} {error.detail or ''}".split())
+        places = (f"/components/schemas/{escape(name)}" for name in document["components"].get("schemas", {}))
+        named = max((at for at in places if f"{at}:" in said), key=len, default="/components/schemas")
+        pointer = str(extra.get(_POINTER) or (place(where[2], where[1].lower()) if where else named))
         # The generator shows some texts of the document as objects.
         said = re.sub(r"<\S*UntrustedString object at \w+>", "it", said)
         said = re.sub(r"Cannot parse response for status code it \((.*)\), response will.*", r"\1", said)
@@ -256,6 +258,8 @@ def _way_out(pointer: str, said: str, number: int) -> str:
         text = "text/plain" if kind.endswith("xml") and "content_type " in said else BYTES
         like = "application/json" if kind in {"*/*", "json"} else text
         return f'; generator.yaml could lift it: content_type_overrides: {{"{kind}": {like}}}'
+    if "duplicate models" in said and pointer.count("/") == 3 and pointer.startswith("/paths/"):
+        return f'; overlay.yaml could lift it: {{target: "{jsonpath(pointer)}", update: {{operationId: another_name_{number}}}}}'
     if "duplicate models" in said or "conflicting enums" in said:
         return (
             f'; overlay.yaml could lift it: {{target: "{jsonpath(pointer)}", update: {{title: AnotherName{number}}}}}'

@@ -271,6 +271,24 @@ PAIRS: dict[str, tuple[Edit, Edit, str]] = {
         lambda d: d.parameters.append({"name": "b", "in": "query", "schema": {"type": "string"}}),
         "BREAK, NOTE",
     ),
+    "an object that is sent may be anything": (
+        lambda d: body_of(d, properties={"a": {"type": "object"}}), lambda d: body_of(d, properties={"a": {}}), "NOTE, NOTE",
+    ),
+    "text that is sent becomes a date": (
+        lambda d: body_of(d, properties={"a": {"type": "string"}}),
+        lambda d: body_of(d, properties={"a": {"type": "string", "format": "date"}}),
+        "BREAK",
+    ),
+    "name that is no name in code": (lambda d: d.get.update(operationId="查询"), lambda d: d.get.update(operationId=""), ""),
+    "parameters of a media type": (
+        lambda _: None, lambda d: rename(d.ok["content"], "application/json", "application/json; charset=utf-8"), "",
+    ),
+    "list written in another way": (
+        lambda d: d.parameters.append(query(explode=False)),
+        lambda d: d.parameters.append(query(explode=False, style="pipeDelimited")),
+        "REVIEW",
+    ),
+    "default of what is sent": (lambda d: body_of(d, default=1), lambda d: body_of(d, default=2), "REVIEW"),
     "limit on what is sent": (body_of, lambda d: body_of(d, maxProperties=3), "REVIEW"),
     "tighter limit on what is sent": (lambda d: body_of(d, maxProperties=3), lambda d: body_of(d, maxProperties=2), "BREAK"),
     "looser limit on what is sent": (lambda d: body_of(d, maxProperties=3), lambda d: body_of(d, maxProperties=4), "NOTE"),

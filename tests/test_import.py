@@ -304,6 +304,21 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         lambda d: d["components"]["schemas"].update({"X" * 300: {"type": "object"}}),
         "more than 250 bytes; generator.yaml .* {class_name: AnotherName, module_name: another_name}",
     ),
+    "an allOf whose parts contradict each other": (
+        lambda d: d["components"].update(schemas={
+            "A": {"type": "object", "properties": {"data": {"type": "object", "properties": {"x": {"type": "string"}}}}},
+            "B": {"allOf": [{"$ref": "#/components/schemas/A"}, {"type": "object", "properties": {"data": {"type": "array"}}}]},
+        }),
+        r"/components/schemas/B: .*; overlay.yaml could empty it: {target: \"\$.components.schemas.B\.\*\"",
+    ),
+    "a body with the name of a component": (
+        lambda d: (
+            d["components"].update(schemas={"GetVideoTaskBody": {"type": "object", "properties": {"a": {"type": "string"}}}}),
+            answer(d)["properties"].update(more={"$ref": "#/components/schemas/GetVideoTaskBody"}),
+            task(d).update(requestBody={"content": {"application/json": {"schema": {"type": "object", "properties": {"b": {}}}}}}),
+        ),
+        r"update: {operationId: another_name_1}}",
+    ),
     "allOf in a circle": (
         lambda d: (
             d["components"]["schemas"].update(A={"allOf": [{"$ref": "#/components/schemas/A"}]}),

@@ -285,6 +285,43 @@ def test_names_that_the_generated_code_uses_itself_are_free(taken: Taken, where:
     assert "not proven" not in out
 
 
+def test_schemas_inside_themselves_are_joined_under_other_names(taken: Taken) -> None:
+    """Two pages may call one recursive schema by different names."""
+    for name, field in (("Node", "a"), ("Tree", "b")):
+        page = json.loads((PAGES / "m-f1.json").read_text(encoding="utf-8"))
+        own = {"$ref": f"#/components/schemas/{name}"}
+        fields = {"kids": {"type": "array", "items": own}, field: {"type": "string"}}
+        page["components"] = {"schemas": {name: {"type": "object", "properties": fields}}}
+        (operation,) = (item["get"] for item in page["paths"].values())
+        operation["responses"]["200"]["content"] = {"application/json": {"schema": own}}
+        (taken.root.parent / f"{name}.json").write_text(json.dumps(page), encoding="utf-8")
+
+    code, _, error = taken.run(taken.root.parent / "Node.json", taken.root.parent / "Tree.json")
+
+    assert (code, error) == (0, "")
+    contract = yaml.safe_load((taken.root / "openapi.yaml").read_text(encoding="utf-8"))
+    (operation,) = (item["get"] for item in contract["paths"].values())
+    assert set(operation["responses"]["200"]["content"]["application/json"]["schema"]["properties"]) == {
+        "kids",
+        "a",
+        "b",
+    }
+
+
+def test_a_page_says_which_of_two_objects_is_read(taken: Taken) -> None:
+    """Where nothing tells the objects of a union apart, the report says as which one an answer is read."""
+    one, two = ({"type": "object", "properties": {name: {"type": "string"}}} for name in ("data", "error"))
+    page = json.loads((PAGES / "d-a1.json").read_text(encoding="utf-8"))
+    (operation,) = (item["post"] for item in page["paths"].values())
+    operation["responses"]["200"]["content"]["application/json"]["schema"] = {"oneOf": [one, two]}
+    (taken.root.parent / "page.json").write_text(json.dumps(page), encoding="utf-8")
+
+    code, out, error = taken.run(taken.root.parent / "page.json")
+
+    assert (code, error) == (0, "")
+    assert "/schema/oneOf/1: in an answer it is read as " in out
+
+
 def test_a_class_without_capitals_may_stand_inside_itself(taken: Taken) -> None:
     """A Chinese name is the same as a class and as a variable, and the client that comes out works all the same."""
     tree = {"$ref": "#/components/schemas/节点"}
