@@ -28,7 +28,7 @@ from contract.dialect import BYTES, FORM, media_kind
 from contract.document import ContractError, escape, operations, path_key, place, resolve
 from contract.facts import parameters
 from contract.names import Plan
-from contract.schemas import fields_of, kinds, kinds_of, label_table, leaves
+from contract.schemas import fields_of, kinds_of, label_table, leaves
 from contract.values import UnprovenError, by_kind, example, examples, holds_bytes, plain, pythonic
 
 BASE = "https://contract.invalid"
@@ -67,7 +67,7 @@ class _Proof:
     package: types.ModuleType
     lines: list[str] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
-    proven: set[Any] = attrs.field(factory=set)
+    proven: dict[Any, Any] = attrs.field(factory=dict)
 
     def run(self) -> None:
         """Prove every operation, and the models that it uses."""
@@ -257,29 +257,30 @@ class _Proof:
             self.differ(pointer, f"type: the contract says {said[0]}, the package {said[1]}")
             return
         once = list({repr(each): (each, at) for each, at in leaves(self.document, schema, pointer)}.values())
-        self.told_apart([pair for pair in once if kinds(pair[0]) == {"object"}], found.get("object", []))
+        objects: list[tuple[Any, str, Any]] = []
         for each, at in once:
             for kind in kinds_of(self.document, each) & set(found):
                 match kind, found[kind]:
                     case "object", classes:
-                        self.models(each, classes, at)
+                        objects.append((each, at, self.models(each, classes, at)))
                     case "enum", classes:
                         self.enum(each, classes, at)
                     case "array", [member] if "prefixItems" not in each:
                         self.type(each.get("items", {}), typing.get_args(member)[0], f"{at}/items")
                     case _:
                         pass
+        self.told_apart(objects)
 
-    def told_apart(self, objects: list[tuple[dict[str, Any], str]], classes: list[Any]) -> None:
+    def told_apart(self, objects: list[tuple[Any, str, Any]]) -> None:
         """Note which objects of a union are read as another one, the first that takes them."""
-        for number, (schema, pointer) in enumerate(objects if len(objects) == len(classes) else ()):
+        for number, (schema, pointer, _) in enumerate(objects):
             with suppress(UnprovenError):
                 value = example(self.document, schema)
-                for cls in classes[:number]:
-                    with suppress(Exception):  # of the object that it is not
+                for cls in [cls for _, _, cls in objects[:number] if cls]:
+                    with suppress(Exception):  # of an object that it does not take
                         cls.from_dict(value)
                         self.notes.append(
-                            f"NOTE   {pointer}: in an answer it is read as {cls.__name__}, which takes it, too"
+                            f"REVIEW {pointer}: in an answer it is read as {cls.__name__}, which takes it, too"
                         )
                         break
 
@@ -294,27 +295,32 @@ class _Proof:
         labels = label_table(schema.get("x-apifox-enum"))
         for value in [value for value in values if labels and str(value) not in labels]:
             self.notes.append(f"NOTE   {pointer}: {value!r} has no label; it is shown as it is")
-        for cls, (value, label) in itertools.product(fitting, labels.items()):
-            shown = {str(item.value): item.label for item in cls}
-            if value not in shown:
+        for value, label in labels.items():
+            shown = [item.label for cls in fitting for item in cls if str(item.value) == value]
+            if not shown:
                 self.notes.append(f"NOTE   {pointer}/x-apifox-enum: names {value!r}, which enum lacks")
-            elif shown[value] != label:
-                said = f"labels: {value!r} is {label!r}, in the package {shown[value]!r}"
+            elif label not in shown:
+                said = f"labels: {value!r} is {label!r}, in the package {shown[0]!r}"
                 self.differ(f"{pointer}/x-apifox-enum", said)
 
-    def models(self, schema: dict[str, Any], classes: list[Any], pointer: str) -> None:
-        """Prove a model once: of several it is the first with these fields, and then another."""
-        names = set(fields_of(self.document, schema))
-        fitting = [cls for cls in classes if len(classes) == 1 or set(self.fields.get(cls.__name__, ())) == names]
-        if not fitting:
-            self.unproven(pointer, "which of several models it is")
-            return
-        if len(fitting) > 1:
-            classes.remove(fitting[0])
-        if (proof := (fitting[0], repr(schema))) not in self.proven:
-            self.proven.add(proof)
-            with self.noting(_FAILED, pointer):
-                self.model(schema, fitting[0], pointer)
+    def models(self, schema: dict[str, Any], classes: list[Any], pointer: str) -> Any:
+        """Prove an object once, and return its class: of several with its fields the first that is proven."""
+        key = (repr(schema), *(cls.__name__ for cls in classes))
+        if key not in self.proven:
+            names, told, lines = set(fields_of(self.document, schema)), len(self.lines), list[str]()
+            fitting = [cls for cls in classes if len(classes) == 1 or set(self.fields.get(cls.__name__, ())) == names]
+            self.proven[key] = next(iter(fitting), None)  # it may stand inside itself
+            if not fitting:
+                self.unproven(pointer, "which of several models it is")
+            for cls in fitting:
+                with self.noting(_FAILED, pointer):
+                    self.model(schema, cls, pointer)
+                if len(self.lines) == told:
+                    self.proven[key], lines = cls, []
+                    break
+                lines, self.lines[told:] = lines or self.lines[told:], []
+            self.lines.extend(lines)
+        return self.proven[key]
 
     def model(self, schema: dict[str, Any], cls: Any, pointer: str) -> None:
         """Prove the fields of a model, and one value read and written."""

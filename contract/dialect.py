@@ -40,6 +40,8 @@ _TYPES: Mapping[str, dict[str, Any]] = {
     "list": {"type": "array"}, "dict": {"type": "object"}, "map": {"type": "object"}, "json": {"type": "object"},
     "any": {}, "": {}, "none": {"type": "null"}, "undefined": {},
 }  # fmt: skip
+# What the client does not do that the page says begins with one of these.
+_LOSSES = ("the generator leaves", "the generator writes", "the generated")
 # What gives a schema a shape.
 _SHAPES = {"$ref", "type", "enum", "const", "allOf", "anyOf", "oneOf", "properties", "items", "additionalProperties"}
 # What the generator writes there as the vendor reads it, if it is of one type.
@@ -102,7 +104,8 @@ class _Translation:
                 if ("$ref" in part) == (rule is type(self).reference) and (rule, id(part)) not in self.done:
                     self.done[rule, id(part)] = part
                     for inside, text in rule(self, part):
-                        self.notes.append(f"NOTE   {where}{inside}: {text}")
+                        verdict = "REVIEW" if text.startswith(_LOSSES) else "NOTE  "
+                        self.notes.append(f"{verdict} {where}{inside}: {text}")
 
     def reference(self, node: dict[str, Any]) -> Notes:
         """Decode a percent-encoded reference, and keep what stands beside it."""
@@ -136,7 +139,7 @@ class _Translation:
                 where = f"/components/securitySchemes/{escape(name)}/type"
                 yield where, f"{scheme['type']!r} is said as http, {scheme['type']}"
                 scheme.update(type="http", scheme=scheme["type"])
-            kind = {mapping(scheme).get(key) for key in ("scheme", "in", "name")}
+            kind = {str(mapping(scheme).get(key)) for key in ("scheme", "in", "name")}
             if not kind & {"bearer", "Bearer", "Authorization"}:
                 said = (
                     "the generated AuthenticatedClient sends no such key; give it to the client's own httpx arguments"
@@ -295,9 +298,9 @@ class _Translation:
     def required(self, schema: dict[str, Any]) -> Notes:
         if not isinstance(schema.get("required", []), list) and schema.pop("required") is not None:
             yield "/required", "is no list of names, and is left out"
-        if schema.get("properties") and not schema.keys() & {"allOf", "anyOf", "oneOf"}:
+        if (fields := mapping(schema.get("properties"))) and not schema.keys() & {"allOf", "anyOf", "oneOf"}:
             for _, name in entries(schema.get("required")):
-                if isinstance(name, str) and name not in schema["properties"]:
+                if isinstance(name, str) and name not in fields:
                     yield "/required", f"{name!r} is not described, so the client does not know of it"
 
     def all_of(self, schema: dict[str, Any]) -> Notes:
@@ -323,7 +326,7 @@ class _Translation:
 
     def one_of_one(self, schema: dict[str, Any]) -> Notes:
         """Put the one alternative of a schema in its place, since the generator writes a union of one."""
-        for key in ("anyOf", "oneOf"):
+        for key in ("anyOf", "oneOf", "anyOf", "oneOf"):  # one may be in another
             listed = schema.get(key)
             if (
                 isinstance(listed, list)
@@ -338,7 +341,7 @@ class _Translation:
     def beside(self, schema: dict[str, Any]) -> Notes:
         """Join the fields beside an allOf of one reference with its own, since the generator would leave them out."""
         own = {key for key in ("properties", "required", "additionalProperties") if schema.get(key)}
-        for key in ("allOf", "anyOf", "oneOf") if own or schema.get("type") == "object" else ():
+        for key in ("allOf", "anyOf", "oneOf"):
             listed = [mapping(part) for _, part in entries(schema.get(key))]
             if key == "allOf" and len(listed) == 1 and "$ref" in listed[0]:
                 source = self.joined(listed[0])

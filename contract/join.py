@@ -46,7 +46,7 @@ class Join:
         """Join two parts of a kind, or two references."""
         if not (isinstance(old, dict) and isinstance(new, dict)) or old.get("$ref", old) == new.get("$ref", new):
             return old
-        both = old.get("$ref", id(old)), new.get("$ref", id(new))
+        both = str(old.get("$ref", id(old))), str(new.get("$ref", id(new)))
         if both in self.begun:  # the two stand inside themselves
             return old
         self.begun.add(both)

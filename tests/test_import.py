@@ -944,7 +944,13 @@ def test_what_apifox_writes_is_said_as_openapi_says_it(
 
     shown = capsys.readouterr()
     assert (code, shown.err) == (0, "")
-    assert any(line.startswith("NOTE ") and said in line for line in shown.out.splitlines()), shown.out
+    # What the client does not do is a REVIEW, and a rewriting a NOTE.
+    verdict = (
+        "REVIEW "
+        if "the generator leaves" in said or "the generator writes" in said or "the generated" in said
+        else "NOTE "
+    )
+    assert any(line.startswith(verdict) and said in line for line in shown.out.splitlines()), shown.out
 
 
 def test_a_reference_without_a_target_is_an_error() -> None:
