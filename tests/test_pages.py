@@ -469,6 +469,7 @@ def test_every_kind_of_form_is_taken(taken: Taken, media: str) -> None:
     bodies: list[Part] = [
         OBJECT, {"type": "object"}, TEXT, OBJECT | {"nullable": True}, {"allOf": [BASE, OBJECT]}, BASE,
         *({"type": "object", "properties": {"x": {"type": kind, "items": TEXT}}} for kind in ("integer", "boolean", "array", "object", "file")),
+        {"type": "object", "properties": {"n": {"const": 1}}, "required": ["n"]},
         {"type": "object", "properties": {"f": file, "many": {"type": "array", "items": file}, "at": TEXT | {"format": "date-time"}}},
     ]  # fmt: skip
     if media == "application/x-www-form-urlencoded":
