@@ -425,7 +425,7 @@ class _Translation:
             several = list(leaves(self.document, schema))
             taken = holders if len(several) == 1 else holders - {"object"}
             for leaf, _ in several:
-                found = kinds(leaf) & {"array", "object"}
+                found = kinds(leaf) & {"array", "binary", "object"}
                 fields = (
                     [field.schema for field in fields_of(self.document, leaf).values()] if "object" in found else []
                 )
@@ -467,7 +467,7 @@ class _Translation:
                 yield where, "a form is an object"
                 entry["schema"] = {"type": "object"}
             elif kind == FORM and not self.is_flat(schema):
-                yield where, "the generator writes what is nested in a form as Python does; make it a text"
+                yield where, "the generator writes files and what is nested in a form as Python does; make it a text"
             elif kind in _FORMS and real.get("nullable"):
                 yield where, "a form cannot be null"
                 entry["schema"] = {key: value for key, value in real.items() if key != "nullable"}

@@ -751,10 +751,15 @@ DIALECT: dict[str, tuple[Edit, str]] = {
         ),
         "/parameters/2/schema: the generator does not write array into a query; it is text",
     ),
+    "a file in a form that is text": (
+        lambda d: task(d).update(requestBody={"content": {"application/x-www-form-urlencoded": {"schema": {
+            "type": "object", "properties": {"a": {"type": "string", "format": "binary"}}}}}}),
+        "/schema: the generator writes files and what is nested in a form as Python does",
+    ),
     "an object in an object in a form": (
         lambda d: task(d).update(requestBody={"content": {"application/x-www-form-urlencoded": {"schema": {
             "type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}}}}}),
-        "/schema: the generator writes what is nested in a form as Python does",
+        "/schema: the generator writes files and what is nested in a form as Python does",
     ),
     "constants as alternatives": (
         lambda d: answer(d)["properties"].update(

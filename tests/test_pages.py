@@ -322,6 +322,23 @@ def test_a_page_says_which_of_two_objects_is_read(taken: Taken) -> None:
     assert "/schema/oneOf/1: in an answer it is read as " in out
 
 
+def test_a_page_says_which_of_several_types_does_not_come_back(taken: Taken) -> None:
+    """Where the client turns one of several types into another, the report says so."""
+    times = {"oneOf": [TEXT | {"format": "date-time"}, TEXT | {"format": "date"}]}
+    page = json.loads((PAGES / "d-a1.json").read_text(encoding="utf-8"))
+    (operation,) = (item["post"] for item in page["paths"].values())
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    schema["properties"] |= {"at": times, "many": {"oneOf": [TEXT, NUMBER, {"type": "array", "items": NUMBER}]}}
+    (taken.root.parent / "page.json").write_text(json.dumps(page), encoding="utf-8")
+
+    code, out, error = taken.run(taken.root.parent / "page.json")
+
+    assert (code, error) == (0, "")
+    (line,) = [line for line in out.splitlines() if "since it is one of several types" in line]
+    assert line.startswith("REVIEW ")
+    assert "/properties/at/oneOf/1: '2025-01-02' becomes '2025-01-02T00:00:00'" in line
+
+
 def test_a_class_without_capitals_may_stand_inside_itself(taken: Taken) -> None:
     """A Chinese name is the same as a class and as a variable, and the client that comes out works all the same."""
     tree = {"$ref": "#/components/schemas/节点"}
