@@ -339,6 +339,30 @@ def test_a_page_says_which_of_several_types_does_not_come_back(taken: Taken) -> 
     assert "/properties/at/oneOf/1: '2025-01-02' becomes '2025-01-02T00:00:00'" in line
 
 
+def test_a_form_says_true_and_leaves_null_out(taken: Taken) -> None:
+    """A multipart form has booleans as JSON has them, numbers as text, and nothing for null."""
+    text = TEXT | {"nullable": True}
+    fields = {
+        "on": {"type": "boolean"},
+        "none": text,
+        "any": {},
+        "many": {"type": "array", "items": text},
+        "n": {"const": 1},
+    }
+    form = {"multipart/form-data": {"schema": {"type": "object", "properties": fields}}}
+    operation = {"operationId": "send", "requestBody": {"required": True, "content": form}, "responses": {}}
+    page = taken.root.parent / "page.json"
+    document = {"openapi": "3.0.1", "info": {}, "paths": {"/v1/send": {"post": operation}}}
+    page.write_text(json.dumps(document), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error, "not proven" in out) == (0, "", False)
+    models = load(taken.root / "generated").models
+    form = models.SendBody(on=True, none=None, any_=None, many=[None, "a"], n=1).to_multipart()
+    assert [(name, content) for name, (_, content, _) in form] == [("on", b"true"), ("many", b"a"), ("n", b"1")]
+
+
 def test_a_class_without_capitals_may_stand_inside_itself(taken: Taken) -> None:
     """A Chinese name is the same as a class and as a variable, and the client that comes out works all the same."""
     tree = {"$ref": "#/components/schemas/节点"}
