@@ -28,7 +28,7 @@ from contract.dialect import BYTES, FORM, media_kind
 from contract.document import ContractError, escape, operations, path_key, place, resolve
 from contract.facts import parameters
 from contract.names import Plan
-from contract.schemas import fields_of, kinds_of, label_table, leaves
+from contract.schemas import fields_of, kinds, kinds_of, label_table, leaves, text_of
 from contract.values import UnprovenError, by_kind, example, examples, holds_bytes, plain, pythonic
 
 BASE = "https://contract.invalid"
@@ -176,7 +176,7 @@ class _Proof:
         expected, queries = path, list[tuple[str, Any]]()
         for parameter, value in sent:
             spot, name = parameter["in"], parameter["name"]
-            text, said = _text(value), f"the {spot} parameter {name} is"
+            text, said = text_of(value), f"the {spot} parameter {name} is"
             if spot == "path":
                 expected = expected.replace(f"{{{name}}}", quote(text, safe=""))
             elif value is None or (body and name.lower() == "content-type"):
@@ -188,7 +188,7 @@ class _Proof:
             elif spot == "header" and request.headers.get(name) != text:
                 self.differ(pointer, f"{said} sent as {request.headers.get(name)!r}, not {text!r}")
         for key, part in queries:
-            wanted = [_text(each) for each in (part if isinstance(part, list) else [part])]
+            wanted = [text_of(each) for each in (part if isinstance(part, list) else [part])]
             # Two objects may have a field of one name.
             found, alone = request.url.params.get_list(key), [k for k, _ in queries].count(key) == 1
             if part is not None and found != wanted and alone:
@@ -216,7 +216,7 @@ class _Proof:
             text = request.content.decode("utf-8", "replace")
             text = unquote(text.replace("+", " ") if kind == FORM else text)
             for name, part in [(name, part) for name, part in value.items() if part not in ([], None)]:
-                if name not in text or (isinstance(part, bool | int | str) and _text(part) not in text):
+                if name not in text or (isinstance(part, bool | int | str) and text_of(part) not in text):
                     self.differ(pointer, f"the field {name} is not sent as {part!r}")
 
     def response(self, status: str, responses: dict[str, Any], pointer: str, module: Any, asks: list[Any]) -> None:
@@ -259,7 +259,7 @@ class _Proof:
         once = list({repr(each): (each, at) for each, at in leaves(self.document, schema, pointer)}.values())
         objects: list[tuple[Any, str, Any]] = []
         for each, at in once:
-            for kind in kinds_of(self.document, each) & set(found):
+            for kind in kinds(each) & set(found):
                 match kind, found[kind]:
                     case "object", classes:
                         objects.append((each, at, self.models(each, classes, at)))
@@ -360,10 +360,6 @@ def _read_and_written(cls: Any, value: dict[str, Any]) -> Any:
         return cls.from_dict(value).to_dict()
     except Exception as error:  # a package under test may raise any error
         return f"{type(error).__name__}: {error}"
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _ask(module: Any, function: str, given: dict[str, Any], sent: list[httpx.Request], **answer: Any) -> Any:

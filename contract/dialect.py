@@ -27,7 +27,7 @@ from contract.document import (
     place,
     walk,
 )
-from contract.schemas import fields_of, kinds, kinds_of, leaves
+from contract.schemas import fields_of, kinds, kinds_of, leaves, text_of
 
 _PLAIN = ("string", "integer", "number", "boolean", "object", "array", "null")
 _TYPES: Mapping[str, dict[str, Any]] = {
@@ -280,7 +280,7 @@ class _Translation:
             if "integer" in kinds and all(re.fullmatch(r"-?[0-9]+", str(value)) for value in said):
                 convert = int
             elif "string" in kinds or len({type(value) for value in said}) > 1:
-                convert = _text
+                convert = text_of
         if convert is not None and [convert(value) for value in said] != said:
             yield "/enum", f"its values are said as {'numbers' if convert is int else 'texts'}"
             values = [None if value is None else convert(value) for value in values]
@@ -326,33 +326,24 @@ class _Translation:
 
     def one_of_one(self, schema: dict[str, Any]) -> Notes:
         """Put the one alternative of a schema in its place, since the generator writes a union of one."""
-        for key in ("anyOf", "oneOf", "anyOf", "oneOf"):  # one may be in another
-            listed = schema.get(key)
-            if (
-                isinstance(listed, list)
-                and len(listed) == 1
-                and isinstance(listed[0], dict)
-                and "$ref" not in listed[0]
-            ):
-                del schema[key]
-                schema.update(listed[0])
+        while one := [key for key in ("anyOf", "oneOf") if _is_alone(schema.get(key))]:
+            schema.update(schema.pop(one[0])[0])
         return iter(())
 
     def beside(self, schema: dict[str, Any]) -> Notes:
         """Join the fields beside an allOf of one reference with its own, since the generator would leave them out."""
-        own = {key for key in ("properties", "required", "additionalProperties") if schema.get(key)}
-        for key in ("allOf", "anyOf", "oneOf"):
+        has_fields = bool(schema.get("properties"))
+        listed = [mapping(part) for _, part in entries(schema.get("allOf"))]
+        if has_fields and len(listed) == 1 and "$ref" in listed[0] and (source := self.joined(listed[0]))["properties"]:
+            yield "/allOf", "has fields beside it, so all stand in one object"
+            del schema["allOf"]
+            _borrowed(schema, source, {})
+        for key in ("anyOf", "oneOf"):
             listed = [mapping(part) for _, part in entries(schema.get(key))]
-            if key == "allOf" and len(listed) == 1 and "$ref" in listed[0]:
-                source = self.joined(listed[0])
-                if "properties" in own and source["properties"]:
-                    yield "/allOf", "has fields beside it, so all stand in one object"
-                    del schema["allOf"]
-                    _borrowed(schema, source, {})
-            elif key != "allOf" and listed and not any(part.keys() & _SHAPES for part in listed):
+            if listed and not any(part.keys() & _SHAPES for part in listed):
                 yield f"/{key}", "says only which fields go together, and is left out"
                 del schema[key]
-            elif key != "allOf" and listed and "properties" in own:
+            elif listed and has_fields:
                 yield "/properties", f"the generator leaves fields out that stand beside {key}"
 
     def joined(self, node: Any) -> dict[str, Any]:
@@ -448,8 +439,8 @@ class _Translation:
             schema = entry.get("schema")
             if not isinstance(schema, dict):
                 continue
-            real = followed(self.document, schema)
-            if not body and (self.kinds(schema) == {"null"} or (self.kinds(schema) == {"any"} and "type" not in real)):
+            real, found = followed(self.document, schema), self.kinds(schema)
+            if not body and (found == {"null"} or (found == {"any"} and "type" not in real)):
                 yield where, "says nothing about the body; it may be anything"
                 entry["schema"] = {}
             elif kind == BYTES and real.get("format") != "binary":
@@ -549,6 +540,11 @@ def _is_object(schema: dict[str, Any]) -> bool:
     return schema.get("type") == "object" or bool(schema.get("properties") or schema.get("allOf"))
 
 
+def _is_alone(listed: Any) -> bool:
+    """Tell whether a list of alternatives has one, which stands in place."""
+    return isinstance(listed, list) and len(listed) == 1 and isinstance(listed[0], dict) and "$ref" not in listed[0]
+
+
 def _taken_apart(part: Any) -> list[Any]:
     inner = part.get("allOf") if isinstance(part, dict) else None
     if not isinstance(inner, list):
@@ -569,7 +565,3 @@ def _borrowed(schema: dict[str, Any], source: dict[str, Any], entry: dict[str, A
         schema.update({"type": "object"} | schema | {"properties": {**new, **own}})
         schema.update({"required": required} if required else {})
     return new
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

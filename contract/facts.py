@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from contract.document import entries, escape, mapping, operation_name, operations, place, resolve
-from contract.schemas import fields_of, label_table, leaves, normal
+from contract.schemas import fields_of, label_table, leaves, normal, values_of
 
 _CONSTRAINTS = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
@@ -76,9 +76,8 @@ class _Reader:
             aspects = _said(parameter) | {"required": bool(parameter.get("required"))}
             aspects["style"] = {key: parameter[key] for key in ("style", "explode") if key in parameter} or None
             aspects["deprecated"] = aspects["deprecated"] or schema.get("deprecated", False)
-            inside = partial(
-                self.schema, schema, f"{where}/schema", sent=True, texts=False
-            )  # it has its schema's texts
+            # The parameter has the texts of its schema, too.
+            inside = partial(self.schema, schema, f"{where}/schema", sent=True, texts=False)
             yield name, Part("parameter", where, aspects, inside, sent=True)
         if "requestBody" in operation:
             body, where = resolve(self.document, operation["requestBody"], f"{at}/requestBody")
@@ -107,7 +106,7 @@ class _Reader:
         found = [each for each in every if each[0].get("type") != "null"]
         alone = len(found) == 1
         schema, at = found[0] if alone else normal(self.document, node, at)
-        kind, enum = type_of(schema), schema.get("enum", [schema["const"]] if "const" in schema else None)
+        kind, enum = type_of(schema), values_of(schema)
         aspects: dict[str, Any] = {
             "type": kind,
             "nullable": len(found) < len(every) or None in schema.get("enum", ()),
@@ -170,5 +169,5 @@ def type_of(schema: Mapping[str, Any]) -> str:
     for keyword, implied in (("properties", "object"), ("allOf", "object"), ("items", "array")):
         if schema.get(keyword):
             return implied
-    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    values = values_of(schema)
     return "string" if values and all(isinstance(value, str) for value in values) else "any"

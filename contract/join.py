@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from contract.document import INSIDE, ContractError, entries, escape, followed, mapping
+from contract.schemas import values_of
 
 _TEXTS = {"title", "summary", "description", "example", "examples", "tags", "operationId", "deprecated", "externalDocs"}
 # What a client has to allow for is the wider of two; what it may rely on is what both have.
@@ -151,7 +152,7 @@ class Join:
 
     def values(self, joined: dict[str, Any], old: dict[str, Any], new: dict[str, Any], pointer: str) -> None:
         """Put the values of both into one list."""
-        first, second = (part.get("enum", [part["const"]] if "const" in part else None) for part in (old, new))
+        first, second = map(values_of, (old, new))
         if "enum" in joined:
             return
         if not (isinstance(first, list) and isinstance(second, list)):

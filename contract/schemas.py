@@ -31,6 +31,16 @@ def label_table(listed: Any) -> dict[str, str]:
     return {str(value): name.strip() for value, name in pairs if isinstance(name, str) and name.strip()}
 
 
+def text_of(value: Any) -> str:
+    """Return a value as a query, a header or an enum says it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def values_of(schema: Mapping[str, Any]) -> Any:
+    """Return the values that a schema lists, or its constant, or None."""
+    return schema.get("enum", [schema["const"]] if "const" in schema else None)
+
+
 def normal(document: dict[str, Any], node: Any, pointer: str = "") -> tuple[dict[str, Any], str]:
     """Return a schema without references and `nullable`, as the generator's model of OpenAPI has it, and its pointer."""
     seen: set[str] = set()
