@@ -339,6 +339,19 @@ def test_a_page_says_which_of_several_types_does_not_come_back(taken: Taken) -> 
     assert "/properties/at/oneOf/1: '2025-01-02' becomes '2025-01-02T00:00:00'" in line
 
 
+def written(folder: Path, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> Path:
+    """Write a page of one operation, and return its path."""
+    page = folder / "page.json"
+    document = {"openapi": "3.0.1", "info": {}, "paths": {"/v1/one": {method: operation}}}
+    page.write_text(json.dumps(document | {"components": {"schemas": schemas}}), encoding="utf-8")
+    return page
+
+
+def answering(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    return {"operationId": name, "responses": {"200": {"description": "", "content": content}}}
+
+
 def test_a_form_says_true_and_leaves_null_out(taken: Taken) -> None:
     """A multipart form has booleans as JSON has them, numbers as text, and nothing for null."""
     text = TEXT | {"nullable": True}
@@ -351,11 +364,8 @@ def test_a_form_says_true_and_leaves_null_out(taken: Taken) -> None:
     }
     form = {"multipart/form-data": {"schema": {"type": "object", "properties": fields}}}
     operation = {"operationId": "send", "requestBody": {"required": True, "content": form}, "responses": {}}
-    page = taken.root.parent / "page.json"
-    document = {"openapi": "3.0.1", "info": {}, "paths": {"/v1/send": {"post": operation}}}
-    page.write_text(json.dumps(document), encoding="utf-8")
 
-    code, out, error = taken.run(page)
+    code, out, error = taken.run(written(taken.root.parent, "post", operation, {}))
 
     assert (code, error, "not proven" in out) == (0, "", False)
     models = load(taken.root / "generated").models
@@ -370,13 +380,8 @@ def test_a_class_without_capitals_may_stand_inside_itself(taken: Taken) -> None:
     schemas = {
         "节点": {"type": "object", "properties": {"子": {"type": "array", "items": tree}, "父": tree, "data": more}}
     }
-    content = {"application/json": {"schema": tree}}
-    operation = {"operationId": "get_tree", "responses": {"200": {"description": "", "content": content}}}
-    document = {"openapi": "3.0.1", "info": {}, "paths": {"/v1/tree": {"get": operation}}}
-    page = taken.root.parent / "page.json"
-    page.write_text(json.dumps(document | {"components": {"schemas": schemas}}), encoding="utf-8")
 
-    code, out, error = taken.run(page)
+    code, out, error = taken.run(written(taken.root.parent, "get", answering("get_tree", tree), schemas))
 
     assert (code, error, "not proven" in out) == (0, "", False)
     models = load(taken.root / "generated").models
@@ -396,13 +401,8 @@ def test_the_objects_of_a_union_are_told_apart_by_the_one_value_of_a_field(taken
     }
     union = {"oneOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in schemas]}
     answer = {"type": "object", "properties": {"parts": {"type": "array", "items": union}}}
-    content = {"application/json": {"schema": answer}}
-    operation = {"operationId": "get_parts", "responses": {"200": {"description": "", "content": content}}}
-    document = {"openapi": "3.0.1", "info": {}, "paths": {"/v1/parts": {"get": operation}}}
-    page = taken.root.parent / "page.json"
-    page.write_text(json.dumps(document | {"components": {"schemas": schemas}}), encoding="utf-8")
 
-    code, out, error = taken.run(page)
+    code, out, error = taken.run(written(taken.root.parent, "get", answering("get_parts", answer), schemas))
 
     assert (code, error) == (0, "")
     assert "/properties/parts/items/oneOf: 'type' has one value in each, which is said as a constant" in out
