@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from contract.facts import Part, of_document
+from contract.facts import Part
 from contract.schemas import FORMATS
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
@@ -42,10 +42,10 @@ class Change:
         return f"{self.verdict:<6} {self.pointer or '/'}{what}: {old} -> {new}; {self.meaning}"
 
 
-def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+def changes(old: Part, new: Part) -> list[Change]:
     """Return the changes that matter to a caller or a maintainer, the worst first, each pointer once."""
     once: dict[tuple[str, str, bool], Change] = {}
-    found = _compare(of_document(old), of_document(new), set())
+    found = _compare(old, new, set())
     for change in sorted(found, key=lambda change: -EXIT_CODES[change.verdict]):
         # A component is changed once, however many operations use it.
         once.setdefault((change.pointer, change.what, change.old is None), change)

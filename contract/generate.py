@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from contract.build import build, difference, stale_files
 from contract.check import check as hold
 from contract.dialect import translate
 from contract.diff import changes, print_report
 from contract.document import ContractError, Page, read_contract
+from contract.facts import of_document
 from contract.names import plan
 from contract.overlay import unnamed, way_out
 from contract.pages import merge, readable
@@ -51,14 +51,14 @@ def take(root: Path, files: Sequence[Path], *, only: bool) -> int:
         if lines:
             said = (f"contract check: {line}{way_out(line.partition(': ')[0])}" for line in lines[:20])
             raise ContractError("\n".join(said))
-        before, unread = dict[str, Any](), list[str]()
+        before, unread = of_document({}), list[str]()
         try:
             before = readable(current) if current.exists() else before
         except ContractError as error:  # an overlay may have lifted what is wrong with it
             unread.append(f"REVIEW {error}; so all is new here")
         hold_signals()  # a run that says it was interrupted has changed nothing
         more = [*unread, *merged.lines, *made.notes, *notes, *unnamed(made.document)]
-        print_report(changes(before, translate(merged.document)[0]), more=more)
+        print_report(changes(before, of_document(translate(merged.document)[0])), more=more)
         sys.stdout.flush()
         if merged.pages:
             _keep_pages(merged.pages, root / "pages", scratch / "pages")

@@ -12,6 +12,7 @@ import attrs
 from contract.dialect import translate
 from contract.diff import changes
 from contract.document import ContractError, Page, copied, dump, entries, mapping, operations, read, read_contract
+from contract.facts import Part, of_document
 from contract.join import Join
 
 _ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security")
@@ -78,14 +79,14 @@ def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
     return merged
 
 
-def readable(path: Path) -> dict[str, Any]:
+def readable(path: Path) -> Part:
     """Return what a file says, its pages joined, in OpenAPI's own words."""
     try:
-        document = translate(join(read(path), []))[0]
-        changes(document, document)  # reads all of it
+        whole = of_document(translate(join(read(path), []))[0])
+        changes(whole, whole)  # reads all of it
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(f"{path}: is not OpenAPI: {type(error).__name__}: {error}") from error
-    return document
+    return whole
 
 
 def _host(document: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ import pytest
 
 from contract import commands
 from contract import document as documents
-from contract.diff import EXIT_CODES, changes
+from contract.diff import EXIT_CODES, Change, changes
+from contract.facts import of_document
 
 ROOT = Path(__file__).parent.parent
 PATH = "/v1/videos/tasks/{task_id}"
@@ -160,10 +161,14 @@ CHANGES: dict[str, tuple[Edit, str | None]] = {
 }
 
 
+def found_between(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    return changes(of_document(old), of_document(new))
+
+
 def verdicts(edit: Edit) -> list[str]:
     doc = Doc()
     edit(doc)
-    return [change.verdict for change in changes(CONTRACT, doc.all)]
+    return [change.verdict for change in found_between(CONTRACT, doc.all)]
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -315,7 +320,7 @@ def test_a_change_between_two_edits_has_its_verdict(name: str) -> None:
     first(old)
     second(new)
 
-    found = changes(old.all, new.all)
+    found = found_between(old.all, new.all)
     assert ", ".join(change.verdict for change in found) == verdict, [change.line() for change in found]
 
 
@@ -335,10 +340,10 @@ def test_a_schema_that_stands_inside_itself_is_read_to_its_end(field: dict[str, 
         doc.all["components"] = {"schemas": {"A": own}}
         doc.fields["a"] = {"$ref": "#/components/schemas/A"}
 
-    found = changes(old.all, new.all)
+    found = found_between(old.all, new.all)
 
     assert [change.pointer for change in found] == ["/components/schemas/A/properties/name"]
-    assert changes(old.all, old.all) == []
+    assert found_between(old.all, old.all) == []
 
 
 def test_the_order_of_variants_has_no_meaning() -> None:
@@ -351,7 +356,7 @@ def test_the_order_of_variants_has_no_meaning() -> None:
         }
         doc.fields["a"] = {"oneOf": copy.deepcopy(order)}
 
-    assert changes(old.all, new.all) == []
+    assert found_between(old.all, new.all) == []
 
 
 def test_a_change_of_a_request_body_is_told_at_the_body() -> None:
@@ -360,7 +365,7 @@ def test_a_change_of_a_request_body_is_told_at_the_body() -> None:
     for doc, kind in ((old, "string"), (new, "integer")):
         body_of(doc, properties={"a": {"type": kind}})
 
-    (change,) = changes(old.all, new.all)
+    (change,) = found_between(old.all, new.all)
 
     assert change.pointer.endswith("/get/requestBody/content/application~1json/schema/properties/a")
 
@@ -376,7 +381,7 @@ def test_a_component_that_many_operations_use_changes_once() -> None:
                 "post": {"requestBody": {"content": media}, "responses": {"200": {"description": "", "content": media}}}
             }
 
-    (change,) = changes(old.all, new.all)
+    (change,) = found_between(old.all, new.all)
 
     assert (change.verdict, change.pointer) == ("BREAK", "/components/schemas/Note/properties/a")
 
@@ -395,7 +400,7 @@ def test_the_worst_change_comes_first_though_its_component_changes_harmlessly_el
         doc.paths["/v1/b"] = {"post": {"requestBody": {"content": media}, "responses": {}}}
     new.fields["state"]["enum"].append("paused")
 
-    found = changes(old.all, new.all)
+    found = found_between(old.all, new.all)
 
     assert [change.verdict for change in found] == ["BREAK", "REVIEW"]
 
@@ -414,7 +419,7 @@ def web(schemas: int, kind: str) -> dict[str, Any]:
 
 def test_schemas_that_refer_to_each_other_are_compared_once_each() -> None:
     """Of 200 schemas in a web each is compared, and reported, once."""
-    found = changes(web(200, "string"), web(200, "integer"))
+    found = found_between(web(200, "string"), web(200, "integer"))
 
     assert [change.pointer for change in found] == [f"/components/schemas/S{n}/properties/id" for n in range(200)]
 
@@ -428,6 +433,6 @@ def test_the_same_union_in_another_keyword_is_no_change() -> None:
             one=union, map={"type": "object", "additionalProperties": {"type": "array", "items": {"type": kind}}}
         )
 
-    (change,) = changes(old.all, new.all)
+    (change,) = found_between(old.all, new.all)
 
     assert (change.verdict, change.pointer.rpartition("/properties/")[2]) == ("BREAK", "map/additionalProperties/items")

@@ -27,6 +27,7 @@ from contract import generate as generation
 from contract.build import answers, unsafe, written
 from contract.diff import changes
 from contract.document import ContractError
+from contract.facts import of_document
 from contract.names import Plan, plan, settings
 from contract.overlay import named
 from contract.pages import merge
@@ -1100,7 +1101,7 @@ def test_a_response_without_a_schema_has_no_body_facts() -> None:
     document = edited(lambda d: task(d)["responses"]["200"]["content"]["application/json"].pop("schema"))
 
     assert answers(document) == ({}, {})
-    (change,) = changes(CONTRACT, document)
+    (change,) = changes(of_document(CONTRACT), of_document(document))
     assert (change.what, change.old, change.new) == ("", "body", None)
 
 
