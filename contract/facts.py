@@ -132,8 +132,10 @@ class _Reader:
     def variants(self, found: list[tuple[Any, str]], *, sent: bool) -> _Inside:
         named: Counter[str] = Counter()
         for schema, at in found:
-            # Their order has no meaning.
-            name = at if at.startswith("/components/") else type_of(schema)
+            # Their order has no meaning: objects that stand in place are known by their constants, too.
+            fields = [mapping(field.schema) for field in fields_of(self.document, schema).values()]
+            constants = sorted(repr(field["const"]) for field in fields if "const" in field)
+            name = at if at.startswith("/components/") else " ".join([type_of(schema), *constants])
             named[name] += 1
             yield from self.schema(schema, at, f"variant {name} {named[name]}", sent=sent)
 
