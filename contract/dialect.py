@@ -40,8 +40,6 @@ _TYPES: Mapping[str, dict[str, Any]] = {
     "list": {"type": "array"}, "dict": {"type": "object"}, "map": {"type": "object"}, "json": {"type": "object"},
     "any": {}, "": {}, "none": {"type": "null"}, "undefined": {},
 }  # fmt: skip
-# What the client does not do that the page says begins with one of these.
-_LOSSES = ("the generator leaves", "the generator writes", "the generated")
 # What gives a schema a shape.
 _SHAPES = {"$ref", "type", "enum", "const", "allOf", "anyOf", "oneOf", "properties", "items", "additionalProperties"}
 # What the generator writes there as the vendor reads it, if it is of one type.
@@ -84,8 +82,8 @@ def _plain_extensions(node: dict[str, Any]) -> dict[str, Any]:
     return {re.sub(r"^x-apidog-", "x-apifox-", key): child for key, child in node.items()}
 
 
-# Each rewriting's place inside the part, and what is said about it.
-Notes: TypeAlias = Iterator[tuple[str, str]]
+# Each rewriting's place inside the part, what is said about it, and REVIEW if the client does not do what the page says.
+Notes: TypeAlias = Iterator[tuple[str, str] | tuple[str, str, str]]
 Rules: TypeAlias = Mapping[str, tuple[Callable[..., Notes], ...]]
 
 
@@ -103,9 +101,8 @@ class _Translation:
             for rule in (type(self).reference, *rules.get("any", ()), *rules.get(inner, ())):
                 if ("$ref" in part) == (rule is type(self).reference) and (rule, id(part)) not in self.done:
                     self.done[rule, id(part)] = part
-                    for inside, text in rule(self, part):
-                        verdict = "REVIEW" if text.startswith(_LOSSES) else "NOTE  "
-                        self.notes.append(f"{verdict} {where}{inside}: {text}")
+                    for inside, text, *verdict in rule(self, part):
+                        self.notes.append(f"{(verdict or ['NOTE'])[0]:<6} {where}{inside}: {text}")
 
     def reference(self, node: dict[str, Any]) -> Notes:
         """Decode a percent-encoded reference, and keep what stands beside it."""
@@ -144,7 +141,7 @@ class _Translation:
                 said = (
                     "the generated AuthenticatedClient sends no such key; give it to the client's own httpx arguments"
                 )
-                yield f"/components/securitySchemes/{escape(name)}", said
+                yield f"/components/securitySchemes/{escape(name)}", said, "REVIEW"
         for path, item in entries(paths):
             if found := followed(document, item):
                 paths[path] = copied(found) if found is not item else item
@@ -174,7 +171,11 @@ class _Translation:
 
     def servers(self, holder: dict[str, Any]) -> Notes:
         if holder.get("servers"):
-            yield "/servers", "the generated function asks the client's own server; give it a client of this one"
+            yield (
+                "/servers",
+                "the generated function asks the client's own server; give it a client of this one",
+                "REVIEW",
+            )
 
     def parameter(self, parameter: dict[str, Any]) -> Notes:
         if parameter.get("in") == "header" and str(parameter.get("name")).lower() == "content-type":
@@ -316,7 +317,7 @@ class _Translation:
             return
         for number, real in enumerate(found if len(found) > 1 else ()):
             if real.get("oneOf") or real.get("anyOf"):
-                yield f"/allOf/{number}", "the generator leaves alternatives out that are part of an object"
+                yield f"/allOf/{number}", "the generator leaves alternatives out that are part of an object", "REVIEW"
             if real.get("nullable") is True:
                 yield f"/allOf/{number}", "a part of an object cannot be null"
                 parts[number] = copied({key: value for key, value in real.items() if key != "nullable"})
@@ -344,7 +345,7 @@ class _Translation:
                 yield f"/{key}", "says only which fields go together, and is left out"
                 del schema[key]
             elif listed and has_fields:
-                yield "/properties", f"the generator leaves fields out that stand beside {key}"
+                yield "/properties", f"the generator leaves fields out that stand beside {key}", "REVIEW"
 
     def joined(self, node: Any) -> dict[str, Any]:
         """Return an object with all the fields of an object, which may be an allOf; none if something is wrong with it."""
@@ -458,7 +459,8 @@ class _Translation:
                 yield where, "a form is an object"
                 entry["schema"] = {"type": "object"}
             elif kind == FORM and not self.is_flat(schema):
-                yield where, "the generator writes files and what is nested in a form as Python does; make it a text"
+                said = "the generator writes files and what is nested in a form as Python does; make it a text"
+                yield where, said, "REVIEW"
             elif kind in _FORMS and real.get("nullable"):
                 yield where, "a form cannot be null"
                 entry["schema"] = {key: value for key, value in real.items() if key != "nullable"}
