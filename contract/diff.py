@@ -130,6 +130,8 @@ def _verdict(part: Part, aspect: str, before: Any, after: Any) -> tuple[str, str
             return REVIEW, "`.label` shows other words"
         case "operationId" if before is not None:
             return BREAK, "the generated function has another name, unless overlay.yaml gives one"
+        case "title":
+            return REVIEW, "the generated class has another name, unless generator.yaml gives one"
         case "server" | "servers" | "variables" | "security":
             return REVIEW, "requests may have to go elsewhere, or with other rights"
         case "style":

@@ -106,7 +106,9 @@ class _Reader:
         found = [each for each in every if each[0].get("type") != "null"]
         alone = len(found) == 1
         schema, at = found[0] if alone else normal(self.document, node, at)
-        kind, enum = type_of(schema), values_of(schema)
+        kind, enum, title = type_of(schema), values_of(schema), str(schema.get("title") or "")
+        # The generator calls a class by its title, which generate.sh takes out of an operation if it is not ASCII.
+        is_name = (kind == "object" or enum is not None) and (title.isascii() or at.startswith("/components/"))
         aspects: dict[str, Any] = {
             "type": kind,
             "nullable": len(found) < len(every) or None in schema.get("enum", ()),
@@ -116,7 +118,8 @@ class _Reader:
             "format": schema.get("format"),
             "constraints": {key: schema[key] for key in _CONSTRAINTS if key in schema} or None,
             "extras": schema.get("additionalProperties") is not False if kind == "object" else None,
-            **(_said(schema) if texts else {}),
+            "title": (title or None) if is_name else None,
+            **(_said({**schema, "title": ""} if is_name else schema) if texts else {}),
         }
         inside = partial(self.in_schema, schema, kind, at) if alone else partial(self.variants, found)
         yield name, Part(name.partition(" ")[0], at, aspects, partial(inside, sent=sent), sent)
