@@ -27,7 +27,7 @@ from contract.document import (
     place,
     walk,
 )
-from contract.schemas import fields_of, kinds, kinds_of, leaves, text_of
+from contract.schemas import fields_of, kinds, kinds_of, leaves, object_of, text_of
 
 _PLAIN = ("string", "integer", "number", "boolean", "object", "array", "null")
 _TYPES: Mapping[str, dict[str, Any]] = {
@@ -335,7 +335,12 @@ class _Translation:
         """Join the fields beside an allOf of one reference with its own, since the generator would leave them out."""
         has_fields = bool(schema.get("properties"))
         listed = [mapping(part) for _, part in entries(schema.get("allOf"))]
-        if has_fields and len(listed) == 1 and "$ref" in listed[0] and (source := self.joined(listed[0]))["properties"]:
+        if (
+            has_fields
+            and len(listed) == 1
+            and "$ref" in listed[0]
+            and (source := object_of(self.document, listed[0]))["properties"]
+        ):
             yield "/allOf", "has fields beside it, so all stand in one object"
             del schema["allOf"]
             _borrowed(schema, source, {})
@@ -346,14 +351,6 @@ class _Translation:
                 del schema[key]
             elif listed and has_fields:
                 yield "/properties", f"the generator leaves fields out that stand beside {key}", "REVIEW"
-
-    def joined(self, node: Any) -> dict[str, Any]:
-        """Return an object with all the fields of an object, which may be an allOf; none if something is wrong with it."""
-        fields: dict[str, Any] = {}
-        with suppress(ContractError, AttributeError, TypeError):
-            fields = fields_of(self.document, followed(self.document, node))
-        source = {name: field.schema for name, field in fields.items()}
-        return {"properties": source, "required": [name for name, field in fields.items() if field.required]}
 
     def tags(self, schema: dict[str, Any]) -> Notes:
         """Say as a constant the one value of a field by which the objects of a union differ, since enums are open."""
@@ -380,7 +377,7 @@ class _Translation:
                 yield where, f"{reference} leads nowhere, so its fields are not known"
             elif found[0] is not schema:
                 self.rewrite(self.SAID, found[0], "schema", reference.removeprefix("#"))
-                if new := _borrowed(schema, self.joined(found[0]), entry):
+                if new := _borrowed(schema, object_of(self.document, found[0]), entry):
                     yield where, f"its fields are taken: {', '.join(new)[:100]}"
 
     def parts(self, schema: dict[str, Any]) -> Notes:

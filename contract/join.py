@@ -8,11 +8,12 @@ from typing import Any
 import attrs
 
 from contract.document import INSIDE, ContractError, entries, escape, followed, mapping
-from contract.schemas import values_of
+from contract.schemas import object_of, values_of
 
 _TEXTS = {"title", "summary", "description", "example", "examples", "tags", "operationId", "deprecated", "externalDocs"}
 # What a client has to allow for is the wider of two; what it may rely on is what both have.
-_LISTS = {"oneOf", "anyOf", "allOf", "prefixItems"}
+_ALTERNATIVES = ("anyOf", "oneOf")
+_LISTS = {*_ALTERNATIVES, "allOf", "prefixItems"}
 _NUMBERS = {"integer", "number"}
 
 
@@ -45,7 +46,7 @@ class Join:
 
     def part(self, kind: str, old: Any, new: Any, pointer: str) -> Any:
         """Join two parts of a kind, or two references."""
-        if not (isinstance(old, dict) and isinstance(new, dict)) or old.get("$ref", old) == new.get("$ref", new):
+        if not (isinstance(old, dict) and isinstance(new, dict)) or _reference(old) == _reference(new):
             return old
         both = str(old.get("$ref", id(old))), str(new.get("$ref", id(new)))
         if both in self.begun:  # the two stand inside themselves
@@ -99,6 +100,10 @@ class Join:
 
     def schema(self, old: dict[str, Any], new: dict[str, Any], pointer: str) -> dict[str, Any]:
         """Join two schemas: any value that fits one of them fits the result."""
+        if any(_bare(old.get(key)) != _bare(new.get(key)) for key in _LISTS):
+            old, new = (_flat(document, part) for document, part in zip(self.documents, (old, new), strict=True))
+            if any(part.get(key) for part in (old, new) for key in _ALTERNATIVES):
+                return self.alternatives(old, new, pointer)
         joined: dict[str, Any] = {}
         for key in {**old, **new}:
             at = f"{pointer}/{escape(key)}"
@@ -135,6 +140,18 @@ class Join:
                 self.review(at, "neither holds")
         return joined
 
+    def alternatives(self, old: dict[str, Any], new: dict[str, Any], pointer: str) -> dict[str, Any]:
+        """Put the alternatives of both into one list; a schema that has none is one."""
+        joined, listed = dict[str, Any](), list[tuple[Any, Any]]()
+        for document, part in zip(self.documents, (old, new), strict=True):
+            key = next((key for key in _ALTERNATIVES if part.get(key)), None)
+            alone = {name: value for name, value in part.items() if name not in {*_TEXTS, "nullable"}}
+            found = [(each, _bare(followed(document, each))) for _, each in entries(part[key] if key else [alone])]
+            listed += [each for each in found if each[1] not in [known for _, known in listed]]
+            joined = {n: v for n, v in part.items() if n not in (_ALTERNATIVES if key else alone)} | joined
+        self.review(f"{pointer}/oneOf", "the alternatives of both are taken")
+        return {**joined, "oneOf": [each for each, _ in listed]}
+
     def type(self, old: Any, new: Any, pointer: str) -> dict[str, Any]:
         """Join two types, of which only numbers have a wider one; a value without a type may be anything."""
         listed = [each if isinstance(each, list) else [each] for each in (old, new) if each is not None]
@@ -163,6 +180,30 @@ class Join:
         one, two = old.get("x-apifox-enum"), new.get("x-apifox-enum")
         if isinstance(one, list) and isinstance(two, list):
             joined["x-apifox-enum"] = [*one, *(entry for entry in two if entry not in one)]
+
+
+def _reference(part: dict[str, Any]) -> Any:
+    """Return the reference that a part is, alone in an allOf or not, or else the part."""
+    parts = part.get("allOf")
+    alone = mapping(parts[0]) if isinstance(parts, list) and len(parts) == 1 else {}
+    return part.get("$ref", alone.get("$ref", part))
+
+
+def _flat(document: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with the fields of its allOf in it, and with null said as `nullable`."""
+    if schema.get("allOf") and (source := object_of(document, schema))["properties"]:
+        schema = {**schema, "type": "object", **{key: found for key, found in source.items() if found}}
+        del schema["allOf"]
+    for key in _ALTERNATIVES:
+        listed = [mapping(each) for _, each in entries(schema.get(key))]
+        rest = [each for each in listed if each.get("type") not in ("null", ["null"])]
+        if len(rest) == 1:
+            schema = {k: v for k, v in schema.items() if k != key} | followed(document, rest[0])
+            schema |= {"nullable": True} if len(listed) > 1 else {}
+    kinds = schema.get("type")
+    if isinstance(kinds, list) and len(kinds) == 2 and "null" in kinds:
+        schema = {**schema, "type": next(kind for kind in kinds if kind != "null"), "nullable": True}
+    return schema
 
 
 def _bare(part: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
-from contract.document import entries, escape, mapping, resolve
+from contract.document import ContractError, entries, escape, followed, mapping, resolve
 
 # The forms of text that the generated code reads as another type.
 FORMATS = {"date-time", "date", "uuid", "binary"}
@@ -41,7 +42,7 @@ def values_of(schema: Mapping[str, Any]) -> Any:
     return schema.get("enum", [schema["const"]] if "const" in schema else None)
 
 
-def normal(document: dict[str, Any], node: Any, pointer: str = "") -> tuple[dict[str, Any], str]:
+def normal(document: Mapping[str, Any], node: Any, pointer: str = "") -> tuple[dict[str, Any], str]:
     """Return a schema without references and `nullable`, as the generator's model of OpenAPI has it, and its pointer."""
     seen: set[str] = set()
     while True:
@@ -73,7 +74,7 @@ def variants(schema: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def leaves(
-    document: dict[str, Any], node: Any, pointer: str = "", seen: set[str] | None = None
+    document: Mapping[str, Any], node: Any, pointer: str = "", seen: set[str] | None = None
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the schemas without alternatives that a schema allows, each with its pointer."""
     seen = set() if seen is None else seen
@@ -87,7 +88,7 @@ def leaves(
             yield from leaves(document, each, pointer + end, seen)
 
 
-def kinds_of(document: dict[str, Any], node: Any) -> set[str]:
+def kinds_of(document: Mapping[str, Any], node: Any) -> set[str]:
     """Return the kinds of value that the generator makes of a schema."""
     return {kind for schema, _ in leaves(document, node) for kind in kinds(schema)}
 
@@ -106,7 +107,7 @@ def kinds(schema: Mapping[str, Any]) -> set[str]:
     return {"object"} if schema.get("allOf") or (kind is None and schema.get("properties")) else {"any"}
 
 
-def fields_of(document: dict[str, Any], schema: dict[str, Any], pointer: str = "") -> dict[str, Field]:
+def fields_of(document: Mapping[str, Any], schema: dict[str, Any], pointer: str = "") -> dict[str, Field]:
     """Return the fields of an object schema by name."""
     parts = list(_parts(document, schema, pointer, set()))
     required = {name for part, _ in parts for name in part.get("required") or []}
@@ -124,8 +125,17 @@ def fields_of(document: dict[str, Any], schema: dict[str, Any], pointer: str = "
     }
 
 
+def object_of(document: Mapping[str, Any], node: Any) -> dict[str, Any]:
+    """Return all the fields of an object, which may be an allOf, as one object's; none if something is wrong with it."""
+    fields: dict[str, Field] = {}
+    with suppress(ContractError, AttributeError, TypeError):
+        fields = fields_of(document, followed(document, node))
+    source = {name: field.schema for name, field in fields.items()}
+    return {"properties": source, "required": [name for name, field in fields.items() if field.required]}
+
+
 def _parts(
-    document: dict[str, Any], schema: dict[str, Any], pointer: str, seen: set[str]
+    document: Mapping[str, Any], schema: dict[str, Any], pointer: str, seen: set[str]
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the parts of an allOf, and then the schema itself, each with its pointer."""
     if pointer not in seen:

@@ -225,7 +225,7 @@ def test_a_page_replaces_its_own_paths_only(tmp_path: Path) -> None:
     ("edit", "pointer"),
     [
         (lambda d: answer(d)["properties"]["progress"].update(type="string"), "/properties/progress/type"),
-        (lambda d: answer(d)["properties"]["data"].update(allOf=[{}]), "/properties/data/allOf"),
+        (lambda d: answer(d)["properties"]["data"].update(prefixItems=[{}]), "/properties/data/prefixItems"),
         (lambda d: d.update(servers=[{"url": "https://elsewhere.example"}]), "/servers"),
     ],
 )

@@ -596,6 +596,26 @@ SCHEMAS_JOINED: dict[str, tuple[Part, Part, Part]] = {
         {"type": "array", "items": {"type": "number"}},
         {"type": "array", "items": {"type": "number"}},
     ),
+    "null of one page, as an alternative": (
+        {"anyOf": [{"type": "string"}, {"type": "null"}], "description": "x"},
+        {"type": "string"},
+        {"description": "x", "type": "string", "nullable": True},
+    ),
+    "an allOf and fields": (
+        {"allOf": [{"type": "object", "properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}}]},
+        {"type": "object", "properties": {"a": {}, "c": {}}},
+        {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "required": []},
+    ),
+    "alternatives": (
+        {"oneOf": [{"type": "string"}, {"type": "array", "items": {}}]},
+        {"anyOf": [{"type": "boolean"}, {"type": "string", "description": "x"}]},
+        {"oneOf": [{"type": "string"}, {"type": "array", "items": {}}, {"type": "boolean"}]},
+    ),
+    "alternatives and one of them": (
+        {"type": "string", "title": "x"},
+        {"oneOf": [{"type": "string"}, {"type": "array", "items": {}}]},
+        {"title": "x", "oneOf": [{"type": "string"}, {"type": "array", "items": {}}]},
+    ),
     "a reference": ({"$ref": "#/components/schemas/Base"}, {"type": "number"}, {"type": "number"}),
 }
 
