@@ -14,7 +14,7 @@ from typing import Any
 from openapi_python_client import Project
 from openapi_python_client.parser.properties import EnumProperty
 
-from contract.document import ContractError, mapping, operations, path_key, resolve
+from contract.document import ContractError, addresses, mapping, operations, path_key, resolve
 from contract.document import place as pointer_of
 from contract.names import Plan
 from contract.overlay import way_out
@@ -95,17 +95,13 @@ def _foreign_lines(tree: ast.Module) -> Iterator[int]:
 
 def written(document: dict[str, Any]) -> str:
     """Return the source of `contract.py`: the server, and the JSON schemas of each operation's responses."""
-    server: dict[str, Any] = (document.get("servers") or [{"url": ""}])[0]
-    url = server["url"]
-    for name, variable in (server.get("variables") or {}).items():
-        url = url.replace(f"{{{name}}}", str(variable.get("default", "")))
     schemas, components = answers(document)
     return "\n".join([
         '"""What the contract says that no model shows: its server, and the shape of each answer as JSON schema."""',
         "",
         "from typing import Any, Final",
         "",
-        f"SERVER: Final[str] = {url!r}",
+        f"SERVER: Final[str] = {next(iter(addresses(document)), '')!r}",
         "",
         *(f"{name}: Final[dict[str, Any]] = {shape!r}\n" for name, shape in components.items()),
         f"SCHEMAS: Final[dict[str, dict[str, Any]]] = {schemas!r}",

@@ -16,6 +16,7 @@ from contract.document import (
     INSIDE,
     METHODS,
     ContractError,
+    addresses,
     copied,
     entries,
     escape,
@@ -129,6 +130,10 @@ class _Translation:
     def version(self, document: dict[str, Any]) -> Notes:
         if str(document.get("openapi")).count(".") < 2:
             document["openapi"] = f"{document['openapi']}.0"
+        for number, server in entries(document.get("servers")):
+            if not addresses({"servers": [server]}):
+                yield f"/servers/{number}", f"{mapping(server).get('url')!r} has no host, so it is left out"
+                document["servers"].remove(server)
         components = document["components"] = mapping(document.get("components"))
         paths = document["paths"] = mapping(document.get("paths"))
         for name, scheme in entries(components.get("securitySchemes")):
@@ -202,7 +207,8 @@ class _Translation:
             yield f"/content/{escape(media)}", "is said in small letters"
             content[media.lower()] = content.pop(media)
         modelled = [media for media in content if is_modelled(media_kind(media, self.overrides), body=body)]
-        modelled.sort(key=lambda media: not media_kind(media, self.overrides).endswith("json"))
+        found = {media: media_kind(media, self.overrides) for media in modelled}
+        modelled.sort(key=lambda media: (found[media] != "application/json", not found[media].endswith("json")))
         kept = modelled if body and self.differ([content[media] for media in modelled]) else modelled[:1]
         if len(kept) > 1 and holder.get("required"):
             yield "/required", "the generator cannot ask for one of several bodies, so it need not be given"
@@ -294,6 +300,11 @@ class _Translation:
         if schema.get("nullable") is True and None not in unique:
             yield "/enum", "null is one of its values"
             unique.append(None)
+        if None in unique and len(unique) > 1:
+            # The generator makes two of it by itself; beside null it would make three.
+            schema.pop("nullable", None)
+            kinds = [kind for kind in kinds if kind != "null"]
+            schema.update({"type": kinds[0]} if len(kinds) == 1 and kinds[0] else {})
         schema["enum"] = unique
 
     def required(self, schema: dict[str, Any]) -> Notes:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import yaml  # type: ignore[import-untyped]
@@ -173,6 +174,18 @@ def _measure(value: Any, name: str, known: dict[int, int], depth: int) -> int:
         if known[id(value)] > MOST_VALUES:
             raise ContractError(f"{name}: holds more than {MOST_VALUES:,} values")
     return known[id(value)]
+
+
+def addresses(document: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of the servers that have a host, with the defaults of their variables."""
+    found: list[str] = []
+    for _, server in entries(document.get("servers")):
+        url = str(mapping(server).get("url") or "")
+        for name, variable in entries(mapping(server).get("variables")):
+            url = url.replace(f"{{{name}}}", str(mapping(variable).get("default", "")))
+        with suppress(ValueError):
+            found += [url] if urlsplit(url).netloc else []
+    return found
 
 
 def copied(document: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,18 @@ import attrs
 
 from contract.dialect import translate
 from contract.diff import changes
-from contract.document import ContractError, Page, copied, dump, entries, mapping, operations, read, read_contract
+from contract.document import (
+    ContractError,
+    Page,
+    addresses,
+    copied,
+    dump,
+    entries,
+    mapping,
+    operations,
+    read,
+    read_contract,
+)
 from contract.facts import Part, of_document
 from contract.join import Join
 
@@ -48,7 +59,10 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
     lines: list[str] = []
     merged = join(pages, lines)
     kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
-    servers = merged.get("servers") or old.get("servers")
+    servers = merged.get("servers")
+    if not addresses(merged) and old.get("servers"):
+        lines += ["NOTE   /servers: no address has a host, so the contract's servers stay"] if servers else []
+        servers = old["servers"]
     if len(pages) == 1 and not kept and merged.get("servers") == servers:
         return Merged(pages[0].document, pages[0].text.removesuffix("\n") + "\n", lines, [])
     if servers:
@@ -70,10 +84,10 @@ def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
         merged["components"] = work.part("components", old[1], new[1], "/components")
         if _host(merged) and _host(page.document) and _host(merged) != _host(page.document):
             raise work.contradiction("/servers")
-        servers = [document.get("servers") or [] for document in (merged, page.document)]
+        servers: list[Any] = [d.get("servers") if addresses(d) else [] for d in work.documents]
         if all(servers) and _url(merged) != _url(page.document):
             work.review("/servers", f"{_url(merged)} is taken")
-        merged["servers"] = servers[0] or servers[1]
+        merged["servers"] = servers[0] or servers[1] or merged.get("servers")
         merged["tags"] = _tags(merged, page.document)
         merged["openapi"] = max(str(merged["openapi"]), str(page.document["openapi"]))
     return merged
@@ -94,8 +108,7 @@ def _host(document: Mapping[str, Any]) -> str:
 
 
 def _url(document: Mapping[str, Any]) -> str:
-    servers = [mapping(server) for _, server in entries(document.get("servers"))]
-    return str(servers[0].get("url") or "").rstrip("/") if servers else ""
+    return next(iter(addresses(document)), "").rstrip("/")
 
 
 def _tags(*documents: Mapping[str, Any]) -> list[Any]:

@@ -27,9 +27,13 @@ class Field:
 
 
 def label_table(listed: Any) -> dict[str, str]:
-    """Read `x-apifox-enum` as a table from value to label, without empty labels."""
-    pairs = ((mapping(entry).get("value"), mapping(entry).get("name")) for _, entry in entries(listed))
-    return {str(value): name.strip() for value, name in pairs if isinstance(name, str) and name.strip()}
+    """Read `x-apifox-enum` as a table from value to label, which is a name, or else a description, without empty labels."""
+    found: dict[str, str] = {}
+    for _, entry in entries(listed):
+        texts = [mapping(entry).get(key) for key in ("name", "label", "description")]
+        if label := next((text.strip() for text in texts if isinstance(text, str) and text.strip()), ""):
+            found[str(entry.get("value"))] = label
+    return found
 
 
 def text_of(value: Any) -> str:
