@@ -54,7 +54,7 @@ _HOLDERS = {key for inside in INSIDE.values() for key in inside}
 # What no code is made of, and what holds it.
 _ASIDE: Mapping[str, type] = {"headers": dict, "info": dict, "security": list, "servers": list, "tags": list}
 FORM = "application/x-www-form-urlencoded"
-_FORMS = ("multipart/form-data", FORM)
+FORMS = ("multipart/form-data", FORM)
 BYTES = "application/octet-stream"
 
 
@@ -67,7 +67,7 @@ def is_modelled(kind: str, *, body: bool) -> bool:
     """Tell whether the generator models a media type, in a request body or in a response."""
     if kind in {"application/json", BYTES} or (kind.count("/") == 1 and kind.endswith("+json")):
         return True
-    return kind in _FORMS if body else kind.startswith("text/")
+    return kind in FORMS if body else kind.startswith("text/")
 
 
 def translate(document: dict[str, Any], overrides: Mapping[str, str] | None = None) -> tuple[dict[str, Any], list[str]]:
@@ -95,6 +95,7 @@ class _Translation:
     notes: list[str] = attrs.field(factory=list)
     names: set[str] = attrs.field(factory=set)
     done: dict[Any, Any] = attrs.field(factory=dict)
+    forms: set[int] = attrs.field(factory=set)
 
     def rewrite(self, rules: Rules, node: Any, kind: str = "document", pointer: str = "") -> None:
         """Follow the rules in a part and all that is in it, each once."""
@@ -141,18 +142,28 @@ class _Translation:
                 where = f"/components/securitySchemes/{escape(name)}/type"
                 yield where, f"{scheme['type']!r} is said as http, {scheme['type']}"
                 scheme.update(type="http", scheme=scheme["type"])
-            kind = {str(mapping(scheme).get(key)) for key in ("scheme", "in", "name")}
-            if not kind & {"bearer", "Bearer", "Authorization"}:
+            kind = {str(mapping(scheme).get(key)) for key in ("type", "scheme", "name")}
+            if not kind & {"oauth2", "openIdConnect", "bearer", "Bearer", "Authorization"}:
                 said = (
                     "the generated AuthenticatedClient sends no such key; give it to the client's own httpx arguments"
                 )
                 yield f"/components/securitySchemes/{escape(name)}", said, "REVIEW"
+        yield from self.titles(mapping(components.get("schemas")))
         for path, item in entries(paths):
             if found := followed(document, item):
                 paths[path] = copied(found) if found is not item else item
             else:
                 yield f"/paths/{escape(path)}", "is no path, and is left out"
                 del paths[path]
+
+    def titles(self, schemas: dict[str, Any]) -> Notes:
+        """Leave out a title by which two classes would have one name."""
+        classes = {name: schema for name, schema in schemas.items() if mapping(schema).keys() & {"properties", "enum"}}
+        said = {name: re.sub(r"[\W_]", "", str(each.get("title") or name)).lower() for name, each in classes.items()}
+        for name, each in classes.items():
+            if each.get("title") and list(said.values()).count(said[name]) > 1:
+                yield f"/components/schemas/{escape(name)}/title", "another schema has it, too, so it is left out"
+                del each["title"]
 
     def operation(self, operation: dict[str, Any]) -> Notes:
         name = operation.get("operationId")
@@ -208,7 +219,11 @@ class _Translation:
             content[media.lower()] = content.pop(media)
         modelled = [media for media in content if is_modelled(media_kind(media, self.overrides), body=body)]
         found = {media: media_kind(media, self.overrides) for media in modelled}
-        modelled.sort(key=lambda media: (found[media] != "application/json", not found[media].endswith("json")))
+        for media in () if body else modelled:
+            content[media].setdefault("schema", {})
+        files = {media: body and self.holds_bytes(content[media].get("schema")) for media in modelled}
+        json_last = {media: files[media] and kind.endswith("json") for media, kind in found.items()}
+        modelled.sort(key=lambda m: (json_last[m], found[m] != "application/json", not found[m].endswith("json")))
         kept = modelled if body and self.differ([content[media] for media in modelled]) else modelled[:1]
         if len(kept) > 1 and holder.get("required"):
             yield "/required", "the generator cannot ask for one of several bodies, so it need not be given"
@@ -219,6 +234,26 @@ class _Translation:
             del content[media]
         if content:
             holder["content"] = content
+
+    def reached(self, schema: Any, pointer: str = "") -> Iterator[tuple[dict[str, Any], str]]:
+        """Yield a schema and all that are in it or behind its references, each once."""
+        seen: set[int] = set()
+        left = [(schema, pointer)]
+        while left:
+            for _, node, at in walk(left[-1][0], "schema", left.pop()[1]):
+                if "$ref" in node:
+                    target = followed(self.document, node)
+                    left += [] if id(target) in seen else [(target, str(node["$ref"])[1:])]
+                    seen.add(id(target))
+                else:
+                    yield node, at
+
+    def holds_bytes(self, schema: Any) -> bool:
+        """Tell whether there are bytes in a schema."""
+        return any(
+            node.get("format") == "binary" or str(node.get("type")) in {"file", "binary"}
+            for node, _ in self.reached(schema)
+        )
 
     def differ(self, bodies: list[dict[str, Any]]) -> bool:
         """Tell whether each of several bodies is an object of its own, by which the generated code tells them apart."""
@@ -232,6 +267,14 @@ class _Translation:
             schema["type"] = ["null" if each is None else each for each in kind]
         elif kind == []:
             del schema["type"]
+        if kind == "null" and (schema.get("anyOf") or schema.get("oneOf")):
+            yield "/type", "null stands beside alternatives, and is one of them"
+            kind = None
+            del schema["type"]
+            schema["nullable"] = True
+        if schema.get("contentMediaType") == BYTES and not schema.keys() & {"format", "contentEncoding"}:
+            yield "/contentMediaType", "is said as the format binary"
+            schema["format"] = "binary"
         known = _TYPES.get(kind.lower()) if isinstance(kind, str) else None
         if known is not None and known != {"type": kind}:
             yield "/type", f"{kind!r} is said as {known.get('type', 'any')}"
@@ -256,8 +299,12 @@ class _Translation:
                     yield f"/{key}", f"{part['const']!r} is one of other values, so any {kind or 'value'} is taken"
                     del part["const"]
                     part.update({"type": kind} if kind else {})
-        value = schema.get("const")
-        if isinstance(value, bool | list | dict):
+        value, kinds = schema.get("const"), schema.get("type")
+        may_be_null = schema.get("nullable") is True or (isinstance(kinds, list) and "null" in kinds)
+        if may_be_null and isinstance(value, str | int) and not isinstance(value, bool):
+            yield "/const", "may be null, so it is said as an enum"
+            schema["enum"] = [schema.pop("const"), None]
+        elif isinstance(value, bool | list | dict):
             schema["type"] = {bool: "boolean", list: "array", dict: "object"}[type(value)]
             yield "/const", f"is said as {schema['type']}"
             del schema["const"]
@@ -266,6 +313,11 @@ class _Translation:
         """Make an enum's values those of its type, each once."""
         if schema.get("enum") is None:
             return
+        if (texts := mapping(mapping(schema.get("x-apifox")).get("enumDescriptions"))) and not schema.get(
+            "x-apifox-enum"
+        ):
+            yield "/x-apifox/enumDescriptions", "are labels, as x-apifox-enum has them"
+            schema["x-apifox-enum"] = [{"value": value, "name": text} for value, text in texts.items()]
         if schema.get("type") in ("array", "object"):
             yield "/enum", f"lists no {schema['type']}s, and is left out"
             del schema["enum"]
@@ -318,6 +370,12 @@ class _Translation:
     def all_of(self, schema: dict[str, Any]) -> Notes:
         """Take apart an allOf inside another, which the generator would leave out, and take the null off a part."""
         parts = schema["allOf"] if isinstance(schema.get("allOf"), list) else []
+        texts = [part for part in parts if isinstance(part, dict) and not part.keys() & {*_SHAPES, "required"}]
+        if texts and len(texts) < len(parts):
+            yield "/allOf", "has texts in a part of their own, which stand beside it"
+            parts = schema["allOf"] = [part for part in parts if part not in texts]
+            for part in texts:
+                schema.update({**part, **schema})
         found = [followed(self.document, part) for part in parts]
         kinds = {str(real["type"]) for real in found if real.get("type")}
         if len(kinds) == 1 and not any(_is_object(real) for real in found) and "$ref" not in mapping(parts[0]):
@@ -393,7 +451,8 @@ class _Translation:
 
     def parts(self, schema: dict[str, Any]) -> Notes:
         """Let a part that has no description be anything."""
-        if schema.get("type") == "array" and not isinstance(schema.get("items"), dict):
+        kind = schema.get("type")
+        if "array" in (kind if isinstance(kind, list) else [kind]) and not isinstance(schema.get("items"), dict):
             said = "is no schema" if "items" in schema else "is missing"
             schema.pop("items", None)
             if not schema.get("prefixItems"):
@@ -416,7 +475,8 @@ class _Translation:
             where == "query" and self.is_flat(schema) and (style == (True, "form") or not found & {"array", "object"})
         )
         if "binary" in found or not (several or (len(found) < 2 and found <= _WRITTEN.get(where, set()))):
-            yield "/schema", f"the generator does not write {'|'.join(sorted(found))} into a {where}; it is text"
+            like = "" if style == (True, "form") or where != "query" else " in this style"
+            yield "/schema", f"the generator does not write {'|'.join(sorted(found))} into a {where}{like}; it is text"
             parameter["schema"] = {"type": "string"}
 
     def is_flat(self, schema: Any, holders: frozenset[str] = frozenset({"array", "object"})) -> bool:
@@ -435,6 +495,15 @@ class _Translation:
                     return False
         return True
 
+    def in_forms(self) -> set[int]:
+        """Return the schemas of all parts of forms."""
+        if not self.forms:
+            bodies = [followed(self.document, each.get("requestBody")) for _, _, each in operations(self.document)]
+            media = [entry for body in bodies for entry in mapping(body.get("content")).items()]
+            forms = [mapping(entry).get("schema") for kind, entry in media if media_kind(kind, self.overrides) in FORMS]
+            self.forms.update({id(node) for schema in forms for node, _ in self.reached(schema)} | {0})
+        return self.forms
+
     def kinds(self, schema: Any) -> set[str]:
         """Return the kinds of value that a schema allows; none if something is wrong with it, which validation tells."""
         with suppress(ContractError, AttributeError, TypeError):
@@ -449,7 +518,7 @@ class _Translation:
             if not isinstance(schema, dict):
                 continue
             real, found = followed(self.document, schema), self.kinds(schema)
-            if not body and (found == {"null"} or (found == {"any"} and "type" not in real)):
+            if not body and kind.endswith("json") and (found == {"null"} or (found == {"any"} and "type" not in real)):
                 yield where, "says nothing about the body; it may be anything"
                 entry["schema"] = {}
             elif kind == BYTES and real.get("format") != "binary":
@@ -459,17 +528,18 @@ class _Translation:
                 yield where, f"{kind} is text, handed out as it came"
                 entry["schema"] = {"type": "string"}
             elif kind.endswith("json"):
-                for _, inner, at in walk(schema, "schema", where):
-                    if inner.get("format") == "binary":
-                        yield f"{at}/format", "JSON holds no bytes, so it is text"
+                for inner, at in self.reached(schema, where):
+                    if inner.get("format") == "binary" and id(inner) not in self.in_forms():
+                        place_of = (f"{at}/format", "it") if at.startswith(where) else (where, at)
+                        yield place_of[0], f"JSON holds no bytes, so {place_of[1]} is text"
                         del inner["format"]
-            elif kind in _FORMS and not _is_object(real):
+            elif kind in FORMS and not _is_object(real):
                 yield where, "a form is an object"
                 entry["schema"] = {"type": "object"}
             elif kind == FORM and not self.is_flat(schema):
                 said = "the generator writes files and what is nested in a form as Python does; make it a text"
                 yield where, said, "REVIEW"
-            elif kind in _FORMS and real.get("nullable"):
+            elif kind in FORMS and real.get("nullable"):
                 yield where, "a form cannot be null"
                 entry["schema"] = {key: value for key, value in real.items() if key != "nullable"}
 
@@ -487,11 +557,45 @@ class _Translation:
             if key[0] in {"header", "cookie"} and not key[1].isascii():
                 yield f"/parameters/{number}", f"a {key[0]} has an ASCII name, so {key[1]!r} is left out"
                 continue
+            if key == ("header", "Content-Type") and holder.get("requestBody") and real.get("required"):
+                yield f"/parameters/{number}", "the body says its type, so it need not be given"
+                entry = {**real, "required": False}  # noqa: PLW2901
             if key in kept:
                 said = f"there is a {key[0]} parameter {key[1]!r} before it, so it is left out"
                 yield f"/parameters/{number}", said
             kept.setdefault(key, entry)
         holder["parameters"] = list(kept.values())
+
+    def own_parts(self, document: dict[str, Any]) -> Notes:
+        """Give the objects of a union a component each, if the generator would make the classes in them twice."""
+        schemas = mapping(document["components"].get("schemas"))
+        for name, schema in list(schemas.items()):
+            if not isinstance(schema, dict):
+                continue
+            kinds = schema.get("type")
+            if _is_object(schema) and (schema.get("nullable") is True or (isinstance(kinds, list) and "null" in kinds)):
+                inner = {key: value for key, value in schema.items() if key != "nullable"} | {"type": "object"}
+                listed, key = [inner, {"type": "null"}], "anyOf"
+            else:
+                key = next((key for key in ("anyOf", "oneOf") if schema.get(key)), "")
+                listed = [mapping(part) for _, part in entries(schema.get(key))]
+            taken = False
+            for number, part in enumerate(listed):
+                own = f"{name}_type_{number}"
+                if _is_object(part) and own not in schemas and self.holds_classes(name, part):
+                    yield f"/components/schemas/{escape(name)}", f"its object is a component of its own, {own}"
+                    schemas[own], listed[number], taken = part, {"$ref": f"#/components/schemas/{own}"}, True
+            if taken:
+                rest = {key: value for key, value in schema.items() if key in {"description", "default"}}
+                schemas[name] = {**rest, key: listed}
+
+    def holds_classes(self, name: str, schema: dict[str, Any]) -> bool:
+        """Tell whether a class of its own is made of something in an object, or the object stands in itself."""
+        inside = [node for _, node, at in walk(schema, "schema") if at]
+        return any(
+            node.get("$ref") == f"#/components/schemas/{name}" or node.keys() & {"properties", "enum", "anyOf", "oneOf"}
+            for node in inside
+        )
 
     def path_names(self, document: dict[str, Any]) -> Notes:
         """Give what a path has in braces a name that the generator takes; it is never sent."""
@@ -542,7 +646,7 @@ class _Translation:
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,
         {"parameter": (written,), "body": (partial(fitting, body=True),), "response": (partial(fitting, body=False),)},
-        {"document": (path_names, path_parameters), "path": (parameters,), "operation": (parameters,)},
+        {"document": (own_parts, path_names, path_parameters), "path": (parameters,), "operation": (parameters,)},
     )
 
 

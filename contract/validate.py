@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +21,7 @@ from openapi_python_client.parser.properties.schemas import Class
 from openapi_python_client.strings import ClassName, PythonIdentifier, snake_case
 from pydantic import ValidationError
 
-from contract.dialect import BYTES
+from contract.dialect import BYTES, FORMS
 from contract.document import (
     INSIDE,
     PARTS,
@@ -129,6 +131,9 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
         if not _is_built({**alone, "default": schema["default"]}, config) and _is_built(alone, config):
             yield f"NOTE   {pointer}/default: {schema['default']!r} is no such value, and is left out"[:300]
             del schema["default"]
+    if isinstance(schema.get("default"), dict | list):
+        yield f"NOTE   {pointer}/default: the generated code has no such default, so it is left out"
+        del schema["default"]
 
 
 def _fit_body(document: dict[str, Any], body: dict[str, Any], pointer: str) -> Iterator[str]:
@@ -231,7 +236,9 @@ def _generator_errors(document: dict[str, Any], data: GeneratorData, config: Con
         part[_POINTER] = pointer
     again = GeneratorData.from_dict(marked, config=config)
     troubles: list[tuple[str, str, str]] = []
-    for number, error in enumerate(_errors_of(again if isinstance(again, GeneratorData) else data), 1):
+    said_by_all = json.dumps(document)
+    numbers = (number for number in itertools.count(1) if f'"AnotherName{number}"' not in said_by_all)
+    for number, error in zip(numbers, _errors_of(again if isinstance(again, GeneratorData) else data), strict=False):
         extra = getattr(error.data, "model_extra", None) or {}
         where = re.match(r"WARNING parsing (\w+) (.+) within ", error.header)
         said = " ".join(f"{'' if where else error.header} {error.detail or ''}".split())
@@ -256,6 +263,7 @@ def _way_out(pointer: str, said: str, number: int) -> str:
     if media:
         kind = media[1].strip()
         text = "text/plain" if kind.endswith("xml") and "content_type " in said else BYTES
+        text = FORMS[0] if "form" in kind else text
         like = "application/json" if kind in {"*/*", "json"} else text
         return f'; generator.yaml could lift it: content_type_overrides: {{"{kind}": {like}}}'
     if "duplicate models" in said and pointer.count("/") == 3 and pointer.startswith("/paths/"):

@@ -750,7 +750,7 @@ DIALECT: dict[str, tuple[Edit, str]] = {
         lambda d: task(d)["parameters"].append(
             {"name": "q", "in": "query", "explode": False, "schema": {"type": "array", "items": {"type": "string"}}}
         ),
-        "/parameters/2/schema: the generator does not write array into a query; it is text",
+        "/parameters/2/schema: the generator does not write array into a query in this style; it is text",
     ),
     "a file in a form that is text": (
         lambda d: task(d).update(requestBody={"content": {"application/x-www-form-urlencoded": {"schema": {
@@ -918,7 +918,7 @@ DIALECT: dict[str, tuple[Edit, str]] = {
             ),
             answer(d)["properties"].update(up={"$ref": "#/components/schemas/Up"}),
         ),
-        "JSON holds no bytes, so an answer with them cannot be read",
+        "/schema: JSON holds no bytes, so /components/schemas/Up/properties/file is text",
     ),
     "null among types": (
         lambda d: answer(d)["properties"]["message"].update(type=["string", None]), "/message/type: null is said as 'null'",
