@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -29,13 +29,11 @@ from contract.document import ContractError, escape, operations, path_key, place
 from contract.facts import parameters
 from contract.names import Plan
 from contract.schemas import fields_of, kinds, kinds_of, label_table, leaves, text_of
-from contract.values import UnprovenError, by_kind, example, examples, holds_bytes, plain, pythonic
+from contract.values import UnprovenError, by_kind, example, examples, holds_bytes, misfit, plain, pythonic
 
 BASE = "https://contract.invalid"
 _TRICKY = "a/b?c#d &=%2F é;:@+,"
 _COUNT = itertools.count()
-_FAILED = "NOTE   not proven: {}: the check itself failed"
-_MISFIT = "REVIEW {}: the page's own example does not fit"
 
 
 def check(made: Plan, folder: Path) -> tuple[list[str], list[str]]:
@@ -80,7 +78,7 @@ class _Proof:
             except Exception as error:  # a package under test may raise any error
                 self.differ(pointer, f"its module cannot be imported: {type(error).__name__}: {error}")
                 continue
-            with self.noting(_FAILED, pointer):
+            with self.noting(pointer):
                 self.operation(path, operation, pointer, module, endpoint)
 
     def differ(self, pointer: str, text: str) -> None:
@@ -90,15 +88,15 @@ class _Proof:
         self.notes.append(f"NOTE   not proven: {pointer}: {text[:300]}")
 
     @contextmanager
-    def noting(self, text: str, pointer: str) -> Generator[None]:
-        """Say in a note at a pointer which error there is, if any."""
+    def noting(self, pointer: str) -> Generator[None]:
+        """Say in a note at a pointer which error of the check's own there is, if any."""
         try:
             yield
         except UnprovenError as error:
             self.unproven(pointer, str(error))
         except Exception as error:
             said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            self.notes.append(f"{text.format(pointer)}: {said[:200]}")
+            self.unproven(pointer, f"the check itself failed: {said[:200]}")
 
     def operation(self, path: str, operation: dict[str, Any], pointer: str, module: Any, endpoint: Any) -> None:
         hints = typing.get_type_hints(module.sync_detailed)
@@ -130,7 +128,7 @@ class _Proof:
         functions = [name for kind in requests for name in (f"{kind}_detailed", kind) if hasattr(module, name)]
         asks = [functools.partial(_ask, module, name, given, []) for name in functions]
         for status in operation["responses"]:
-            with self.noting(_FAILED, f"{pointer}/responses/{escape(status)}"):
+            with self.noting(f"{pointer}/responses/{escape(status)}"):
                 self.response(status, operation["responses"], pointer, module, asks)
 
     def body(self, operation: Any, pointer: str, hints: Any, given: dict[str, Any]) -> tuple[str, Any] | None:
@@ -147,9 +145,7 @@ class _Proof:
             self.type(schema, hints["body"], f"{at}/schema")
         value = example(self.document, schema, "/body")
         given["body"] = pythonic(value, hints["body"])
-        for shown, end in examples(content):
-            with self.noting(_MISFIT, f"{at}/{end}"):
-                pythonic(shown, hints["body"])
+        self.examples(content, at, lambda shown: pythonic(shown, hints["body"]))
         return (media, value) if len(found) == 1 else None
 
     def call(self, module: Any, given: dict[str, Any], pointer: str) -> dict[str, list[httpx.Request]]:
@@ -162,7 +158,11 @@ class _Proof:
                 _ask(module, f"{kind}_detailed", given, requests, status_code=599)
             except Exception as error:
                 if not requests:
-                    # httpx sends no file in an asynchronous request, and no header holds Chinese.
+                    if kind == "asyncio" and "sync request" in str(error):
+                        lost = "httpx sends no open file in an asynchronous request; use the sync function"
+                        self.notes.append(f"REVIEW {pointer}/requestBody: {lost}")
+                        continue
+                    # No header holds Chinese.
                     tell = self.differ if kind == "sync" and not isinstance(error, UnicodeError) else self.unproven
                     tell(pointer, f"{kind}_detailed cannot send it: {error}")
                     continue
@@ -240,13 +240,24 @@ class _Proof:
             return
         head = {"status_code": codes[0], "headers": {"content-type": media}}
         wrong = [result for ask in asks if (result := plain(ask(**head, **{form: value}))) != value]
-        # The generator hands out no answer that may be anything.
-        if wrong and kinds_of(self.document, schema) != {"any"}:
+        if wrong and kinds_of(self.document, schema) == {"any"}:
+            said = "the generated function returns nothing that may be anything; read `content` of the detailed one"
+            self.notes.append(f"REVIEW {at}/schema: {said}")
+        elif wrong:
             said = json.dumps(value, ensure_ascii=False, default=str)[:150]
             self.differ(f"{at}/schema", f"{said} is decoded as {wrong[0]!r}")
-        for shown, end in examples(content) if asks and form == "json" and not wrong else ():
-            with self.noting(_MISFIT, f"{at}/{end}"):
-                asks[0](**head, json=shown)
+        if asks and form == "json" and not wrong:
+            self.examples(content, at, lambda shown: asks[0](**head, json=shown))
+
+    def examples(self, content: dict[str, Any], pointer: str, read: Callable[[Any], Any]) -> None:
+        """Note which of the page's own examples of a body the package does not read."""
+        for shown, end in examples(content):
+            try:
+                read(shown)
+            except Exception as error:
+                said = misfit(self.document, content["schema"], shown) or f"{type(error).__name__}: {error}"
+                line = f"REVIEW {pointer}/{end}: the page's own example does not fit: {said}"
+                self.notes.append(" ".join(line.split())[:400])
 
     def type(self, schema: Any, hint: Any, pointer: str, *, answers: int = 0) -> None:
         """Compare the annotation of a value, or of so many answers or None, with a schema, and prove the models in it."""
@@ -313,7 +324,7 @@ class _Proof:
             if not fitting:
                 self.unproven(pointer, "which of several models it is")
             for cls in fitting:
-                with self.noting(_FAILED, pointer):
+                with self.noting(pointer):
                     self.model(schema, cls, pointer)
                 if len(self.lines) == told:
                     self.proven[key], lines = cls, []

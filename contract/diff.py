@@ -16,6 +16,8 @@ from contract.schemas import FORMATS
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
 EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
+# Of more lines than this that say the same of other places one is shown.
+MOST_ALIKE = 10
 _COLOURS = {BREAK: "1;31", REVIEW: "33", NOTE: "2"}
 BUMPS = {
     NOTE: "patch, or minor where there is something new to use",
@@ -65,7 +67,10 @@ def _compare(old: Part, new: Part, seen: set[Any]) -> Iterator[Change]:
     if key in seen:
         return
     seen.add(key)
+    moved = old.pointer.startswith("/components/") != new.pointer.startswith("/components/")
     for aspect in {**old.aspects, **new.aspects}:
+        if moved and aspect == "title":  # a class that moves may keep its name
+            continue
         before, after = old.aspects.get(aspect), new.aspects.get(aspect)
         if repr(before) != repr(after) and _written(before) != _written(after):
             yield _judged(new, aspect, before, after)
@@ -131,7 +136,7 @@ def _verdict(part: Part, aspect: str, before: Any, after: Any) -> tuple[str, str
         case "operationId" if before is not None:
             return BREAK, "the generated function has another name, unless overlay.yaml gives one"
         case "title":
-            return REVIEW, "the generated class has another name, unless generator.yaml gives one"
+            return BREAK, "the generated class has another name, unless generator.yaml gives one"
         case "server" | "servers" | "variables" | "security":
             return REVIEW, "requests may have to go elsewhere, or with other rights"
         case "style":
@@ -200,17 +205,29 @@ def _around(old: str, new: str) -> list[str]:
     return [f"{'...' if start else ''}{text[start:end]}{'...' if len(text) > end else ''}" for text in (old, new)]
 
 
+def condensed(lines: Sequence[str]) -> list[str]:
+    """Return the lines, of which those that say one thing in many places are one."""
+    places: dict[str, list[str]] = {}
+    for line in lines:
+        places.setdefault(f"{line.partition(' ')[0]} {line.partition(': ')[2]}", []).append(line)
+    shown: list[str] = []
+    for same in places.values():
+        shown += same if len(same) <= MOST_ALIKE else [f"{same[0]} (and in {len(same) - 1} more places)"]
+    return shown
+
+
 def print_report(found: Sequence[Change], *, as_json: bool = False, more: Sequence[str] = ()) -> None:
     """Print the verdict, and a line for each change and for all else that there is to know, the worst first."""
     if as_json:
         for change in found:
             print(json.dumps(attrs.asdict(change), ensure_ascii=False, default=str))
         return
-    counts = Counter(change.verdict for change in found)
-    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _COLOURS if counts[verdict])
-    said = f"{worst(found)}: {counted}; version bump: {BUMPS[worst(found)]}"
-    print(said if found else "the contract says the same as before; no release is called for")
-    lines = [*(change.line() for change in found), *more]
+    lines = [*(change.line() for change in found), *condensed(more)]
+    counts = Counter(line.partition(" ")[0] for line in lines)
+    counted = [f"{counts[verdict]} {verdict}" for verdict in _COLOURS if counts[verdict]]
+    said = next((verdict for verdict in _COLOURS if counts[verdict]), NOTE)
+    same = "the contract says the same as before; no release is called for"
+    print(f"{said}: {', '.join(counted)}; version bump: {BUMPS[said]}" if found else same)
     for line in sorted(lines, key=lambda line: next((n for n, v in enumerate(_COLOURS) if line.startswith(v)), 3)):
         verdict = line.partition(" ")[0]
         colour = _COLOURS.get(verdict) if sys.stdout.isatty() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
@@ -10,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from contract.document import entries, escape, mapping, operation_name, operations, place, resolve
+from contract.document import entries, escape, mapping, operation_name, operations, place, resolve, unescape
 from contract.schemas import fields_of, label_table, leaves, normal, values_of
 
 _CONSTRAINTS = (
@@ -107,6 +108,7 @@ class _Reader:
         alone = len(found) == 1
         schema, at = found[0] if alone else normal(self.document, node, at)
         kind, enum, title = type_of(schema), values_of(schema), str(schema.get("title") or "")
+        component = unescape(at.rpartition("/")[2]) if re.fullmatch("/components/schemas/[^/]+", at) else ""
         # The generator calls a class by its title, which generate.sh takes out of an operation if it is not ASCII.
         is_name = (kind == "object" or enum is not None) and (title.isascii() or at.startswith("/components/"))
         aspects: dict[str, Any] = {
@@ -118,7 +120,7 @@ class _Reader:
             "format": schema.get("format"),
             "constraints": {key: schema[key] for key in _CONSTRAINTS if key in schema} or None,
             "extras": schema.get("additionalProperties") is not False if kind == "object" else None,
-            "title": (title or None) if is_name else None,
+            "title": (title or component or None) if is_name else None,
             **(_said({**schema, "title": ""} if is_name else schema) if texts else {}),
         }
         inside = partial(self.in_schema, schema, kind, at) if alone else partial(self.variants, found)

@@ -37,12 +37,14 @@ class Join:
 
     def parts(self, kind: str, old: dict[str, Any], new: dict[str, Any], pointer: str) -> dict[str, Any]:
         """Join two mappings of names: what is on one page only is taken from it."""
-        return {
-            name: self.part(
-                kind, old.get(name, new.get(name)), new.get(name, old.get(name)), f"{pointer}/{escape(name)}"
-            )
-            for name in {**old, **new}
-        }
+        joined: dict[str, Any] = {}
+        for name in {**old, **new}:
+            both, at = [part[name] for part in (old, new) if name in part], f"{pointer}/{escape(name)}"
+            joined[name] = self.part(kind, both[0], both[-1], at)
+            if len(both) == 1 and kind == "schema" and mapping(both[0]).get("default") is not None:
+                self.review(at, "it is on one only, so its default is not sent")
+                joined[name] = {key: value for key, value in both[0].items() if key != "default"}
+        return joined
 
     def part(self, kind: str, old: Any, new: Any, pointer: str) -> Any:
         """Join two parts of a kind, or two references."""
@@ -95,6 +97,10 @@ class Join:
             if len(both) == 1 and both[0].get("required") and key[0] != "path":
                 self.review(at, f"{key[1]!r} is on one only, so it need not be sent")
                 both = [{**both[0], "required": False}]
+            schema: dict[str, Any] = mapping(both[0].get("schema"))
+            if len(both) == 1 and schema.get("default") is not None:
+                self.review(at, f"{key[1]!r} is on one only, so its default is not sent")
+                both = [{**both[0], "schema": {k: v for k, v in schema.items() if k != "default"}}]
             joined.append(self.part("parameter", both[0], both[-1], at))
         return joined
 

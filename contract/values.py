@@ -11,6 +11,7 @@ import types
 import typing
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from contract.schemas import fields_of, kinds, leaves
@@ -25,6 +26,11 @@ _SAMPLES: Mapping[str, Any] = {
 _PYTHON: Mapping[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", dt.datetime: "date-time", dt.date: "date",
     uuid.UUID: "uuid", Any: "any", type(None): "null", None: "null",
+}  # fmt: skip
+# The kinds that a JSON value may be of.
+_TAKEN: Mapping[type, set[str]] = {
+    type(None): {"any", "null"}, bool: {"any", "boolean"}, int: {"any", "integer", "number", "enum"}, float: {"any", "number"},
+    str: {"any", "string", "enum", "date-time", "date", "uuid", "binary"}, list: {"any", "array"}, dict: {"any", "object"},
 }  # fmt: skip
 
 
@@ -142,9 +148,32 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, uuid.UUID) else value
 
 
+def misfit(document: dict[str, Any], node: Any, value: Any, path: str = "") -> str | None:
+    """Return where in a JSON value a schema does not hold, and why, or None if its types hold."""
+    every = [schema for schema, _ in leaves(document, node)]
+    found = {kind: schema for schema in every for kind in kinds(schema)}
+    taken = _TAKEN.get(type(value), set())
+    if not any(kind in taken or kind.startswith("const ") for kind in found):
+        return f"{path or '/'} is {json.dumps(value, ensure_ascii=False)[:80]}, not {' or '.join(sorted(found))}"
+    inside: list[tuple[Any, Any, str]] = []
+    if isinstance(value, list) and "array" in found:
+        inside = [(found["array"].get("items", {}), each, f"{path}/{n}") for n, each in enumerate(value)]
+    elif isinstance(value, dict) and "object" in found and len(every) == 1:
+        fields = fields_of(document, found["object"])
+        for name, field in fields.items():
+            if field.required and name not in value:
+                return f"{path}/{name} is missing"
+        inside = [(field.schema, value[name], f"{path}/{name}") for name, field in fields.items() if name in value]
+    return next((said for each in inside if (said := misfit(document, *each))), None)
+
+
 def examples(holder: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-    """Yield the examples that stand beside a media type, each with the end of its pointer."""
+    """Yield the examples that stand beside a media type, each with the end of its pointer; JSON may be written as text."""
     named = {f"examples/{name}/value": entry for name, entry in (holder.get("examples") or {}).items()}
     for end, entry in {"example": {"value": holder.get("example")}, **named}.items():
-        if entry.get("value") is not None:
-            yield entry["value"], end
+        shown = entry.get("value")
+        if isinstance(shown, str) and shown.lstrip()[:1] in {"{", "["}:
+            with suppress(ValueError):
+                shown = json.loads(shown)
+        if shown is not None:
+            yield shown, end

@@ -98,7 +98,7 @@ TAKEN: dict[str, tuple[str, str]] = {
     "k4-param.json": ("page: int = 1", ""),
     "k5-varnames.json": ('KIND_INT = "int64"', ""),
     "k6-multipart.json": ("file: File | Unset", ""),
-    "k6b-octet.json": ("body: File", f"NOTE   not proven: {THING.replace('get', 'post')}: asyncio_detailed cannot send"),
+    "k6b-octet.json": ("body: File", f"REVIEW {THING.replace('get', 'post')}/requestBody: httpx sends no open file"),
     "k6c-form.json": ("body.to_dict()", ""),
     "k6d-text.json": ("a: str | Unset", ""),
     "k7-queryobject.json": ("params.update(json_filter_)", ""),
