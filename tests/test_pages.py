@@ -38,6 +38,8 @@ PAGES = Path(__file__).parent / "pages"
 THING = "/paths/~1v1~1things/get"
 ANSWER = f"{THING}/responses/200/content/application~1json/schema"
 Part = dict[str, Any]
+TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
+OBJECT = {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}
 EMPTY = "overlay: 1.0.0\ninfo: {title: none, version: 1.0.0}\nactions: []\n"
 
 
@@ -413,6 +415,238 @@ def test_the_objects_of_a_union_are_told_apart_by_the_one_value_of_a_field(taken
     assert [type(part).__name__ for part in found] == list(reversed(schemas))
 
 
+REF = {"$ref": "#/components/schemas/A"}
+INNER = {"type": "object", "properties": {"i": {"type": "object", "properties": {"z": TEXT}}, "again": REF}}
+# A field, the component that it names, values that come back as they were, the type in the code, and what is said.
+FIELDS_READ: dict[str, tuple[Part, Part, list[Any], str, str]] = {
+    "an enum or null": (
+        {"type": "string", "enum": ["a", "b"], "nullable": True}, {}, ["a", None],
+        "x: GetOneResponse200XType1 | None | Unset", "/x/enum: null is one of its values",
+    ),
+    "an enum or null in a list of types": (
+        {"type": ["string", "null"], "enum": ["a", "b", None]}, {}, ["b", None], "x: GetOneResponse200XType1 | None | Unset", "",
+    ),
+    "a constant or null": (
+        {"type": "string", "const": "D", "nullable": True}, {}, ["D", None],
+        "x: GetOneResponse200XType1 | None | Unset", "/x/const: may be null, so it is said as an enum",
+    ),
+    "text with a description of its own": (
+        {"allOf": [REF, {"description": "d"}]}, {"type": "string"}, ["t"], "x: str | Unset", "/x/allOf: has texts in a part of their own",
+    ),
+    "an enum with null of its own": (
+        {"allOf": [REF, {"nullable": True}]}, {"type": "string", "enum": ["a"]}, ["a", None], "x: A | None | Unset", "",
+    ),
+    "an object with a default": (
+        {"allOf": [REF], "default": {"z": "d"}}, {"type": "object", "properties": {"z": TEXT}}, [{"z": "t"}],
+        "x: A | Unset", "/x/default: the generated code has no such default",
+    ),
+    "a list or null without items": ({"type": ["array", "null"]}, {}, [[1, "t"], None], "x: list[Any] | None | Unset", "/x/items: is missing"),
+    "null beside alternatives": (
+        {"oneOf": [{"type": "string"}, {"type": "integer"}], "type": "null"}, {}, ["t", 1, None], "x: int | None | str | Unset", "/x/type: null stands",
+    ),
+    "an object or null, with an object in it and itself": (
+        REF, {**INNER, "nullable": True}, [{"i": {"z": "t"}, "again": None}, None, {"again": {"i": {}}}],
+        "x: AType0 | None | Unset", "/components/schemas/A: its object is a component of its own, A_type_0",
+    ),
+    "an object with an object in it, or text": (
+        REF, {"oneOf": [INNER, {"type": "string"}]}, [{"i": {"z": "t"}, "again": "t"}, "t"], "x: AType0 | str | Unset", "A_type_0",
+    ),
+    "a file by its media type": (
+        {"type": "string", "contentMediaType": "application/octet-stream"}, {}, ["t"], "x: str | Unset", "/x/contentMediaType: is said as the format",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIELDS_READ)
+def test_a_field_is_read_as_the_page_means_it(taken: Taken, name: str) -> None:
+    """However a vendor's tool spells it, a field has the type that is meant, and its values come back."""
+    field, component, values, hint, said = FIELDS_READ[name]
+    answer = {"type": "object", "properties": {"x": field}}
+
+    code, out, error = taken.run(written(taken.root.parent, "get", answering("get_one", answer), {"A": component}))
+
+    assert (code, error, "not proven" in out) == (0, "", False)
+    assert said in out
+    assert hint in taken.text("models/get_one_response_200.py")
+    model = load(taken.root / "generated").models.GetOneResponse200
+    assert [model.from_dict({"x": value}).to_dict()["x"] for value in values] == values
+
+
+LABELS: dict[str, Part] = {
+    "descriptions": {"x-apifox-enum": [{"value": "a", "name": "", "description": "甲"}]},
+    "labels": {"x-apidog-enum": [{"value": "a", "label": "甲"}]},
+    "descriptions by value": {"x-apifox": {"enumDescriptions": {"a": "甲"}}},
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_an_enum_has_the_labels_of_the_page(taken: Taken, name: str) -> None:
+    """Where a value has no name, what the page says of it in another place is its label."""
+    answer = {"type": "object", "properties": {"x": {"type": "string", "enum": ["a"], **LABELS[name]}}}
+
+    assert taken.run(written(taken.root.parent, "get", answering("get_one", answer), {}))[0] == 0
+
+    assert load(taken.root / "generated").models.GetOneResponse200X("a").label == "甲"
+
+
+FILES = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+# The media types of a body, the component that each has, what is sent, and what is said.
+BODIES: dict[str, tuple[list[str], Part, str, str]] = {
+    "JSON and a form with files": (
+        ["application/json", "multipart/form-data"], FILES, "multipart/form-data", "application~1json: is left out, multipart/form-data",
+    ),
+    "JSON with files": (
+        ["application/json"], FILES, "application/json", "JSON holds no bytes, so /components/schemas/A/properties/file is text",
+    ),
+    "other JSON first": (
+        ["application/*+json", "application/json-patch+json", "application/json"], OBJECT, "application/json", "*+json: is left out",
+    ),
+    "a Content-Type to give": (["application/json"], OBJECT, "application/json", "the body says its type, so it need not be given"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_is_sent_in_the_form_that_holds_it(taken: Taken, name: str) -> None:
+    """Of several media types the one is sent that every server reads, and files are sent as files where they can be."""
+    media, component, sent, said = BODIES[name]
+    header = {"name": "Content-Type", "in": "header", "required": True, "schema": {"type": "string"}}
+    body = {"required": True, "content": {each: {"schema": REF} for each in media}}
+    operation = {
+        "operationId": "send",
+        "requestBody": body,
+        "responses": {},
+        "parameters": [header] * (said[:3] == "the"),
+    }
+
+    code, out, error = taken.run(written(taken.root.parent, "post", operation, {"A": component}))
+
+    assert (code, error, "not proven" in out) == (0, "", False)
+    assert said in out
+    text = taken.text("api/*/send.py")
+    assert ('"files"' in text, f'headers["Content-Type"] = "{sent}"' in text) == (
+        sent.startswith("multi"),
+        not sent.startswith("multi"),
+    )
+
+
+# The servers of a page, the server of the client, and what is said.
+SERVERS: dict[str, tuple[list[Part], str, str]] = {
+    "none with a host": ([{"url": ""}, {"url": "/api/v1"}], "https://duomiapi.com", "NOTE   /servers: no address has a host"),
+    "one with a host": ([{"url": ""}, {"url": "https://duomiapi.com/v2"}], "https://duomiapi.com/v2", "NOTE   /servers/0: '' has no host"),
+    "a host in a variable": (
+        [{"url": "{base}/v3", "variables": {"base": {"default": "https://duomiapi.com"}}}], "https://duomiapi.com/v3", "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_without_a_host_is_none(taken: Taken, name: str) -> None:
+    """A page whose address has no host keeps the contract's server."""
+    servers, server, said = SERVERS[name]
+    page = written(taken.root.parent, "get", answering("get_one", OBJECT), {})
+    page.write_text(json.dumps(json.loads(page.read_text(encoding="utf-8")) | {"servers": servers}), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert said in out
+    assert f'SERVER: Final[str] = "{server}"' in taken.text("contract.py")
+
+
+def test_a_page_of_another_host_behind_one_without_is_refused(taken: Taken) -> None:
+    """The host of a page is that of its first server that has one."""
+    page = written(taken.root.parent, "get", answering("get_one", OBJECT), {})
+    servers = [{"url": ""}, {"url": "https://b.example.com"}]
+    page.write_text(json.dumps(json.loads(page.read_text(encoding="utf-8")) | {"servers": servers}), encoding="utf-8")
+
+    code, out, error = taken.run(page, only=False)
+
+    assert (code, out) == (1, "")
+    assert "/servers: is of b.example.com, and the contract of duomiapi.com" in error
+
+
+def test_two_schemas_of_one_title_have_their_own_names(taken: Taken) -> None:
+    """FastAPI gives what is sent and what is answered one title; the components' names are their classes'."""
+    schemas = {f"Item-{kind}": {"title": "Item", **OBJECT} for kind in ("Input", "Output")}
+    answer = {"type": "object", "properties": {n: {"$ref": f"#/components/schemas/{n}"} for n in schemas}}
+
+    code, out, error = taken.run(written(taken.root.parent, "get", answering("get_one", answer), schemas))
+
+    assert (code, error) == (0, "")
+    assert out.count("/title: another schema has it, too, so it is left out") == 2
+    assert {"ItemInput", "ItemOutput"} <= set(load(taken.root / "generated").models.__all__)
+
+
+def test_an_answer_that_no_function_returns_is_told(taken: Taken) -> None:
+    """A page with an example and no schema says nothing of the type, and the report where the body is."""
+    operation = {
+        "operationId": "get_one",
+        "responses": {"200": {"description": "", "content": {"application/json": {"example": {"a": 1}}}}},
+    }
+
+    code, out, _ = taken.run(written(taken.root.parent, "get", operation, {}))
+
+    assert code == 0
+    assert (
+        "REVIEW /paths/~1v1~1one/get/responses/200/content/application~1json/schema: the generated function returns nothing that"
+        in out
+    )
+
+
+EXAMPLES: dict[str, tuple[Any, str]] = {
+    "JSON as text": ('{\n "a": "b"}', ""),
+    "another type inside": ({"a": "2025-01-02", "list": [{"n": 5}]}, "/list/0/n is 5, not array"),
+    "a number": ({"a": 1}, "/a is 1, not date"),
+    "a field too few": ({}, "/a is missing"),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_report_says_where_an_example_does_not_fit(taken: Taken, name: str) -> None:
+    """A line about an example names the place in it, the value, and the types that the page gives."""
+    example, said = EXAMPLES[name]
+    item = {"type": "object", "properties": {"n": {"type": "array", "items": TEXT}}}
+    answer = {
+        "type": "object",
+        "required": ["a"],
+        "properties": {"a": {"type": "string", "format": "date"}, "list": {"type": "array", "items": item}},
+    }
+    operation = answering("get_one", answer)
+    operation["responses"]["200"]["content"]["application/json"]["example"] = example
+
+    code, out, _ = taken.run(written(taken.root.parent, "get", operation, {}))
+
+    assert code == 0
+    assert said in out
+
+
+def test_a_line_that_holds_in_many_places_is_said_once(taken: Taken) -> None:
+    """Of what a page writes everywhere the report shows one place, and how many more there are."""
+    fields = {f"f{n}": {"type": "int"} for n in range(30)}
+
+    _, out, _ = taken.run(
+        written(taken.root.parent, "get", answering("get_one", {"type": "object", "properties": fields}), {})
+    )
+
+    assert "/properties/f0/type: 'int' is said as integer (and in 29 more places)" in out
+    assert out.count("is said as integer") == 1
+
+
+def test_names_that_lift_collisions_are_new_in_each_run(taken: Taken) -> None:
+    """A maintainer who follows one line at a time is not given a name twice."""
+    said: list[str] = []
+    titles = [{"type": "object", "title": "T", "properties": {"a": TEXT}} for _ in range(3)]
+    for applied in range(3):
+        for number, each in enumerate(titles[:applied]):
+            each["title"] = f"AnotherName{number + 1}"
+        fields = {f"x{n}": each for n, each in enumerate(titles)}
+        code, _, error = taken.run(
+            written(taken.root.parent, "get", answering("get_one", {"type": "object", "properties": fields}), {})
+        )
+        said += re.findall(r"title: (AnotherName\d+)", error)[:1]
+    assert (code, said) == (0, ["AnotherName1", "AnotherName2"])
+
+
 def test_pages_with_servers_of_another_path_are_joined_with_a_line(taken: Taken) -> None:
     """Of two servers of one host the first is taken, and the report says so."""
     for name, url in (("one", "https://api.example.com/v1"), ("two", "https://api.example.com/v2/")):
@@ -425,8 +659,6 @@ def test_pages_with_servers_of_another_path_are_joined_with_a_line(taken: Taken)
     assert "two.json differ; https://api.example.com/v1 is taken" in out
 
 
-TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
-OBJECT = {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}
 BASE, TREE, KIND = ({"$ref": f"#/components/schemas/{name}"} for name in ("Base", "Tree", "Kind"))
 SCHEMAS_OF_ALL_KINDS: dict[str, Part] = {
     **{f"form {form}": TEXT | {"format": form} for form in ("date", "date-time", "uuid", "byte", "uri", "int32", "time")},
