@@ -263,7 +263,7 @@ def _way_out(pointer: str, said: str, number: int) -> str:
     if media:
         kind = media[1].strip()
         text = "text/plain" if kind.endswith("xml") and "content_type " in said else BYTES
-        text = FORMS[0] if "form" in kind else text
+        text = FORMS[0] if "form" in kind and "content_type " not in said else text
         like = "application/json" if kind in {"*/*", "json"} else text
         return f'; generator.yaml could lift it: content_type_overrides: {{"{kind}": {like}}}'
     if "duplicate models" in said and pointer.count("/") == 3 and pointer.startswith("/paths/"):

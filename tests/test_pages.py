@@ -605,7 +605,7 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
 def test_the_report_says_where_an_example_does_not_fit(taken: Taken, name: str) -> None:
     """A line about an example names the place in it, the value, and the types that the page gives."""
     example, said = EXAMPLES[name]
-    item = {"type": "object", "properties": {"n": {"type": "array", "items": TEXT}}}
+    item = {"type": "object", "properties": {"n": {"type": "array", "items": TEXT | {"format": "date"}}}}
     answer = {
         "type": "object",
         "required": ["a"],
