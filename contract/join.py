@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
 
-from contract.document import INSIDE, ContractError, entries, escape, followed, mapping
+from contract.document import INSIDE, entries, escape, followed, mapping
+from contract.overlay import jsonpath
 from contract.schemas import object_of, values_of
 
 _TEXTS = {"title", "summary", "description", "example", "examples", "tags", "operationId", "deprecated", "externalDocs"}
@@ -25,15 +27,21 @@ class Join:
     two: str
     documents: tuple[Mapping[str, Any], Mapping[str, Any]]
     lines: list[str]
+    lifted: AbstractSet[str] = frozenset()
+    troubles: list[str] = attrs.field(factory=list)
     begun: set[Any] = attrs.field(factory=set)
 
     def review(self, pointer: str, text: str) -> None:
         """Record a difference, and what is made of it."""
         self.lines.append(f"REVIEW {pointer}: {self.one} and {self.two} differ; {text}")
 
-    def contradiction(self, pointer: str) -> ContractError:
-        """Return the error of two parts that nothing is made of."""
-        return ContractError(f"{self.one} and {self.two} contradict each other at {pointer}; make one of them agree")
+    def contradict(self, pointer: str, value: Any = None) -> None:
+        """Record that nothing is made of two parts, unless overlay.yaml says what it shall be."""
+        parent, _, key = pointer.rpartition("/")
+        if parent not in self.lifted:
+            update = f'overlay.yaml could lift it: {{target: "{jsonpath(parent)}", update: {{{key}: {value}}}}}'
+            way = update if isinstance(value, str) else "make one of them agree"
+            self.troubles.append(f"{self.one} and {self.two} contradict each other at {pointer}; {way}")
 
     def parts(self, kind: str, old: dict[str, Any], new: dict[str, Any], pointer: str) -> dict[str, Any]:
         """Join two mappings of names: what is on one page only is taken from it."""
@@ -63,7 +71,8 @@ class Join:
         if kind == "schema":
             return self.schema(old, new, pointer)
         if kind == "parameter" and [old.get(key) for key in ("in", "name")] != [new.get(key) for key in ("in", "name")]:
-            raise self.contradiction(pointer)
+            self.contradict(pointer)
+            return old
         joined = {**old, **new, **old}
         for key in [key for key in ("security", "servers", "style", "explode") if old.get(key) != new.get(key)]:
             self.review(f"{pointer}/{key}", f"{joined[key]!r} is taken")
@@ -141,7 +150,8 @@ class Join:
             elif both and isinstance(old[key], dict) and isinstance(new[key], dict):
                 joined[key] = self.part("schema", old[key], new[key], at)
             elif key in _LISTS:
-                raise self.contradiction(at)
+                self.contradict(at)
+                joined[key] = old.get(key, new.get(key))
             else:
                 self.review(at, "neither holds")
         return joined
@@ -167,7 +177,8 @@ class Join:
             return {"type": old or new} if kinds[0] <= {"object", "array", "null"} else {}
         plain, null = [each - {"null"} for each in kinds], {"null"} & (kinds[0] | kinds[1])
         if plain[0] != plain[1] and not (plain[0] and plain[1] and plain[0] | plain[1] <= _NUMBERS):
-            raise self.contradiction(pointer)
+            self.contradict(pointer, old)
+            return {"type": old}
         joined = sorted((plain[0] if plain[0] == plain[1] else {"number"}) | null)
         if kinds[0] != kinds[1]:
             self.review(pointer, f"it is {' or '.join(joined)}")

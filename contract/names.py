@@ -14,10 +14,9 @@ from openapi_python_client.parser.openapi import Endpoint
 from openapi_python_client.parser.properties import EnumProperty, Property
 from openapi_python_client.schema.untrusted_string import UntrustedString
 
-from contract import document as documents
 from contract.dialect import translate
 from contract.document import ContractError
-from contract.overlay import left_out, named
+from contract.overlay import left_out, named, overlay_of
 from contract.schemas import label_table
 from contract.validate import fit, modules, names_itself, properties, validate
 
@@ -80,8 +79,7 @@ def plan(root: Path, document: dict[str, Any], name: str = "openapi.yaml") -> Pl
     """
     config = settings(root)
     contract, notes = translate(document, config.content_type_overrides)
-    overlay = documents.parse((root / "overlay.yaml").read_text(encoding="utf-8"), "overlay.yaml")
-    changed = named(contract, overlay)
+    changed = named(contract, overlay_of(root))
     notes += left_out(contract, changed)
     notes += fit(changed, config)
     overrides = _Overrides(config.class_overrides)

@@ -2,16 +2,25 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
-from contract.document import METHODS, ContractError, copied, operation_name, operations, place, unescape, walk
+from contract.document import METHODS, ContractError, copied, escape, operation_name, operations, place, unescape, walk
+from contract.document import parse as read_mapping
 
 _MADE = "x-duomi-made"
 _VERBS = {"post": "create", "put": "replace", "patch": "update", "delete": "delete"}
 # Words that say already what is done.
 _DOING = {"create", "generate", "generations", "get", "list", "query", "search", "upload", "update", "delete", "cancel"}
+
+
+def overlay_of(root: Path) -> dict[str, Any]:
+    """Read the maintainer's corrections, if there are any."""
+    file = root / "overlay.yaml"
+    return read_mapping(file.read_text(encoding="utf-8"), file.name) if file.exists() else {}
 
 
 def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -38,6 +47,28 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
         if kind == "schema" and pointer.startswith("/paths/") and not str(part.get("title", "")).isascii():
             del part["title"]
     return document
+
+
+def updated(document: dict[str, Any], overlay: Mapping[str, Any]) -> set[str]:
+    """Return the JSON pointers of what the overlay's updates find in a document."""
+    if not overlay.get("actions"):
+        return set()
+    from jsonpath_ng.ext.parser import parse  # noqa: PLC0415  (`contract diff` needs none of it)
+
+    found: set[str] = set()
+    for action in overlay["actions"]:
+        with suppress(Exception):  # `named` tells what is wrong with a target
+            if "update" in action:
+                found |= {_pointer(match.full_path) for match in parse(action["target"]).find(document) or ()}
+    return found
+
+
+def _pointer(path: Any) -> str:
+    """Return the place that a JSONPath found as a JSON pointer."""
+    if hasattr(path, "left"):
+        return f"{_pointer(path.left)}{_pointer(path.right)}"
+    tokens = getattr(path, "fields", None) or getattr(path, "indices", ())
+    return "".join(f"/{escape(token)}" for token in tokens)
 
 
 def left_out(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from contract.document import (
 )
 from contract.facts import Part, of_document
 from contract.join import Join
+from contract.overlay import overlay_of, updated
 
 _ORDER = ("openapi", "info", "tags", "paths", "components", "servers", "security")
 
@@ -57,7 +58,7 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
             said = f"is of {there}, and the contract of {_host(old)}; --only replaces all"
             raise ContractError(f"{page.name}: /servers: {said}")
     lines: list[str] = []
-    merged = join(pages, lines)
+    merged = join(pages, lines, overlay_of(current.parent))
     kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
     servers = merged.get("servers")
     if not addresses(merged) and old.get("servers"):
@@ -73,23 +74,29 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
     return Merged(merged, _dump(merged), lines, pages)
 
 
-def join(pages: Sequence[Page], lines: list[str]) -> dict[str, Any]:
-    """Return one document of several pages, and add a REVIEW line for each difference."""
+def join(pages: Sequence[Page], lines: list[str], overlay: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return one document of several pages, and add a REVIEW line for each difference.
+
+    Raises:
+        ContractError: the pages contradict each other where no action of the overlay says what shall be.
+    """
     first, *others = pages
-    merged, names = copied(first.document), first.name
+    merged, names, troubles = copied(first.document), first.name, list[str]()
     for page in others:
-        work = Join(names, page.name, (merged, page.document), lines)
+        work = Join(names, page.name, (merged, page.document), lines, updated(merged, overlay or {}), troubles)
         old, new = ([mapping(d.get(key)) for key in ("paths", "components")] for d in work.documents)
         merged["paths"] = work.parts("path", old[0], new[0], "/paths")
         merged["components"] = work.part("components", old[1], new[1], "/components")
         if _host(merged) and _host(page.document) and _host(merged) != _host(page.document):
-            raise work.contradiction("/servers")
+            work.contradict("/servers")
         servers: list[Any] = [d.get("servers") if addresses(d) else [] for d in work.documents]
         if all(servers) and _url(merged) != _url(page.document):
             work.review("/servers", f"{_url(merged)} is taken")
         merged["servers"] = servers[0] or servers[1] or merged.get("servers")
         merged["tags"] = _tags(merged, page.document)
         merged["openapi"] = max(str(merged["openapi"]), str(page.document["openapi"]))
+    if troubles:
+        raise ContractError("\n".join(dict.fromkeys(troubles)))
     return merged
 
 

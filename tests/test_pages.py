@@ -778,6 +778,35 @@ def test_types_that_cannot_be_joined_are_an_error(taken: Taken) -> None:
     assert "/components/schemas/Base/properties/id/type" in error
 
 
+def test_the_line_of_a_contradiction_lifts_it(taken: Taken) -> None:
+    """Where two pages contradict each other overlay.yaml may say what shall be, in the words of the message."""
+    _, _, error = taken.run("m-d1.json", "m-d2.json")
+    line = re.search(r"overlay.yaml could lift it: (\{target: .*\})$", error.strip())
+    assert line is not None
+    for value in ("integer", "boolean"):
+        action = re.sub(r"type: \w+", f"type: {value}", line[1])
+        (taken.root / "overlay.yaml").write_text(EMPTY.replace("[]", f"[{action}]"), encoding="utf-8")
+
+        code, _, error = taken.run("m-d1.json", "m-d2.json")
+
+        assert (code, error) == (0, "")
+        assert f"id: {value[:3]}" in taken.text("models/base.py").replace("boolean", "bool")
+
+
+def test_all_contradictions_are_told_at_once(taken: Taken) -> None:
+    """A line names each place in which two pages contradict each other."""
+    for name, kind in (("a", "string"), ("b", "integer")):
+        answer = {"type": "object", "properties": {field: {"type": kind} for field in "xy"}}
+        page = written(taken.root.parent, "get", answering("get_one", answer), {})
+        page.replace(page.with_name(f"{name}.json"))
+
+    code, out, error = taken.run(*(taken.root.parent / f"{name}.json" for name in "ab"))
+
+    assert (code, out) == (1, "")
+    places = [line.partition(" at ")[2].partition(";")[0] for line in error.splitlines()]
+    assert [place.rpartition("/properties")[2] for place in places] == ["/x/type", "/y/type"]
+
+
 def test_bodies_that_differ_are_joined(taken: Taken) -> None:
     """Pages of one path with a model each become one operation that takes what either takes, and REVIEW lines say so."""
     page = json.loads((PAGES / "d-a1.json").read_text(encoding="utf-8"))
