@@ -11,13 +11,12 @@ from typing import Any
 
 import attrs
 
+from contract.document import condensed
 from contract.facts import Part
 from contract.schemas import FORMATS
 
 BREAK, REVIEW, NOTE = "BREAK", "REVIEW", "NOTE"
 EXIT_CODES = {NOTE: 0, REVIEW: 3, BREAK: 4}
-# Of more lines than this that say the same of other places one is shown.
-MOST_ALIKE = 10
 _COLOURS = {BREAK: "1;31", REVIEW: "33", NOTE: "2"}
 BUMPS = {
     NOTE: "patch, or minor where there is something new to use",
@@ -203,17 +202,6 @@ def _around(old: str, new: str) -> list[str]:
     start = max(0, at - 40) if max(len(old), len(new)) > 120 else 0
     end = start + 117
     return [f"{'...' if start else ''}{text[start:end]}{'...' if len(text) > end else ''}" for text in (old, new)]
-
-
-def condensed(lines: Sequence[str]) -> list[str]:
-    """Return the lines, of which those that say one thing in many places are one."""
-    places: dict[str, list[str]] = {}
-    for line in lines:
-        places.setdefault(f"{line.partition(' ')[0]} {line.partition(': ')[2]}", []).append(line)
-    shown: list[str] = []
-    for same in places.values():
-        shown += same if len(same) <= MOST_ALIKE else [f"{same[0]} (and in {len(same) - 1} more places)"]
-    return shown
 
 
 def print_report(found: Sequence[Change], *, as_json: bool = False, more: Sequence[str] = ()) -> None:

@@ -17,6 +17,8 @@ LARGEST_FILE = 8_000_000
 # Aliases count as often as they are used.
 MOST_VALUES = 1_000_000
 DEEPEST = 150
+# Of more lines than this that say the same of other places one is shown.
+MOST_ALIKE = 10
 # The kinds of the parts inside a part; a star means each of several.
 INSIDE: Mapping[str, Mapping[str, str]] = {
     "document": {"components": "components", "paths": "*path"},
@@ -186,6 +188,18 @@ def addresses(document: Mapping[str, Any]) -> list[str]:
         with suppress(ValueError):
             found += [url] if urlsplit(url).netloc else []
     return found
+
+
+def condensed(lines: Iterable[str]) -> list[str]:
+    """Return lines that each name a place, of which those that say one thing in many places are one."""
+    places: dict[str, list[str]] = {}
+    for line in lines:
+        places.setdefault(f"{line.partition('/')[0]}{line.partition(': ')[2]}", []).append(line)
+    return [
+        line
+        for same in places.values()
+        for line in (same if len(same) <= MOST_ALIKE else [f"{same[0]} (and in {len(same) - 1} more places)"])
+    ]
 
 
 def copied(document: dict[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _pointer(path: Any) -> str:
     """Return the place that a JSONPath found as a JSON pointer."""
     if hasattr(path, "left"):
         return f"{_pointer(path.left)}{_pointer(path.right)}"
-    tokens = getattr(path, "fields", None) or getattr(path, "indices", ())
+    tokens: Any = getattr(path, "fields", ()) or getattr(path, "indices", ())
     return "".join(f"/{escape(token)}" for token in tokens)
 
 

@@ -26,6 +26,7 @@ from contract.document import (
     INSIDE,
     PARTS,
     ContractError,
+    condensed,
     copied,
     escape,
     operations,
@@ -180,7 +181,7 @@ def validate(
     Raises:
         ContractError: with a line for each trouble: its JSON pointer, and what would lift it.
     """
-    lines = list(dict.fromkeys(f"{name}: {line}" for line in _troubles(document, data, config)))
+    lines = [f"{name}: {line}" for line in condensed(dict.fromkeys(_troubles(document, data, config)))]
     if lines or not isinstance(data, GeneratorData):
         more = f"\n{len(lines) - 20} more of the kind" if len(lines) > 20 else ""
         raise ContractError("\n".join(lines[:20]) + more)
