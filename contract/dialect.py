@@ -50,7 +50,7 @@ _WRITTEN = {
     "cookie": {"string"},
 }
 # PHP writes an empty one of these as an empty list.
-_HOLDERS = {key for inside in INSIDE.values() for key in inside}
+_HOLDERS = {key for inside in INSIDE.values() for key in inside} | {"schema", "content", "application", "json"}
 # What no code is made of, and what holds it.
 _ASIDE: Mapping[str, type] = {"headers": dict, "info": dict, "security": list, "servers": list, "tags": list}
 FORM = "application/x-www-form-urlencoded"
@@ -96,6 +96,7 @@ class _Translation:
     names: set[str] = attrs.field(factory=set)
     done: dict[Any, Any] = attrs.field(factory=dict)
     forms: set[int] = attrs.field(factory=set)
+    lifted: dict[str, str] = attrs.field(factory=dict)
 
     def rewrite(self, rules: Rules, node: Any, kind: str = "document", pointer: str = "") -> None:
         """Follow the rules in a part and all that is in it, each once."""
@@ -111,10 +112,31 @@ class _Translation:
         reference = str(node["$ref"])
         if lookup(self.document, reference) is None and lookup(self.document, unquote(reference)) is not None:
             yield "/$ref", f"{reference} is percent-encoded"
-            node["$ref"] = unquote(reference)
+            reference = node["$ref"] = unquote(reference)
+        target = lookup(self.document, reference)
+        if target and isinstance(target[0], dict) and not re.fullmatch("#/components/[^/]+/[^/]+", reference):
+            yield from self.elsewhere(node, reference, target[0])
+            return
         if beside := [key for key in ("nullable", "properties") if node.get(key)]:
             yield "/$ref", f"has {' and '.join(beside)} beside it, as an allOf has"
             node["allOf"] = [{"$ref": node.pop("$ref")}]
+
+    def elsewhere(self, node: dict[str, Any], reference: str, target: dict[str, Any]) -> Notes:
+        """Make a component of a schema that a reference finds elsewhere, and put any other part in the place of the reference."""
+        if target.keys() & {"in", "content"}:
+            del node["$ref"]
+            node.update(copied(target))
+            yield "/$ref", f"{reference} is no component, so it is copied"
+            return
+        schemas = self.document.setdefault("components", {}).setdefault("schemas", {})
+        if reference not in self.lifted:
+            words = [word for word in re.findall(r"[^\W\d]\w+", reference) if word not in _HOLDERS]
+            names = ["_".join(words[-count:]) for count in range(min(2, len(words)), len(words) + 1)]
+            self.lifted[reference] = next((name for name in names if name not in schemas), f"part_{len(self.lifted)}")
+            schemas[self.lifted[reference]] = target
+            self.rewrite(self.SAID, target, "schema", f"/components/schemas/{self.lifted[reference]}")
+        yield "/$ref", f"{reference} is no component, so it is made one: {self.lifted[reference]}"
+        node["$ref"] = f"#/components/schemas/{escape(self.lifted[reference])}"
 
     def shapes(self, part: dict[str, Any]) -> Notes:
         """Leave out what says nothing, and what has no shape that it can have where no code is made of it."""
@@ -148,7 +170,6 @@ class _Translation:
                     "the generated AuthenticatedClient sends no such key; give it to the client's own httpx arguments"
                 )
                 yield f"/components/securitySchemes/{escape(name)}", said, "REVIEW"
-        yield from self.titles(mapping(components.get("schemas")))
         for path, item in entries(paths):
             if found := followed(document, item):
                 paths[path] = copied(found) if found is not item else item
@@ -156,9 +177,12 @@ class _Translation:
                 yield f"/paths/{escape(path)}", "is no path, and is left out"
                 del paths[path]
 
-    def titles(self, schemas: dict[str, Any]) -> Notes:
+    def titles(self, document: dict[str, Any]) -> Notes:
         """Leave out a title by which two classes would have one name."""
-        classes = {name: schema for name, schema in schemas.items() if mapping(schema).keys() & {"properties", "enum"}}
+        schemas = mapping(document["components"].get("schemas"))
+        # A reference is a class of its own, too.
+        real = {name: followed(document, each) for name, each in schemas.items()}
+        classes = {name: each for name, each in real.items() if _is_object(each) or each.get("enum")}
         said = {name: re.sub(r"[\W_]", "", str(each.get("title") or name)).lower() for name, each in classes.items()}
         for name, each in classes.items():
             if each.get("title") and list(said.values()).count(said[name]) > 1:
@@ -646,7 +670,11 @@ class _Translation:
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,
         {"parameter": (written,), "body": (partial(fitting, body=True),), "response": (partial(fitting, body=False),)},
-        {"document": (own_parts, path_names, path_parameters), "path": (parameters,), "operation": (parameters,)},
+        {
+            "document": (titles, own_parts, path_names, path_parameters),
+            "path": (parameters,),
+            "operation": (parameters,),
+        },
     )
 
 

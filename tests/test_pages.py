@@ -472,6 +472,54 @@ def test_a_field_is_read_as_the_page_means_it(taken: Taken, name: str) -> None:
     assert [model.from_dict({"x": value}).to_dict()["x"] for value in values] == values
 
 
+ELSEWHERE: dict[str, tuple[Part, str]] = {
+    "a schema of another answer": (
+        {"definitions": {"7": {"type": "object", "properties": {"again": {"$ref": "#/definitions/7"}, "a": TEXT}}}}, "#/definitions/7",
+    ),
+    "a part of a component": (
+        {"components": {"schemas": {"B": {"type": "object", "properties": {"in": {"type": "object", "properties": {"a": TEXT}}}}}}},
+        "#/components/schemas/B/properties/in",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_reference_may_lead_to_any_schema_of_the_page(taken: Taken, name: str) -> None:
+    """What a reference finds outside of the components becomes one."""
+    more, reference = ELSEWHERE[name]
+    answer = {"type": "object", "properties": {"x": {"$ref": reference}}}
+    page = written(taken.root.parent, "get", answering("get_one", answer), {})
+    page.write_text(json.dumps(json.loads(page.read_text(encoding="utf-8")) | more), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error, "not proven" in out) == (0, "", False)
+    assert f"{reference} is no component, so it is made one" in out
+    model = load(taken.root / "generated").models.GetOneResponse200
+    assert model.from_dict({"x": {"a": "t"}}).x.a == "t"
+
+
+def test_a_parameter_or_an_answer_of_another_operation_is_copied(taken: Taken) -> None:
+    """A reference to what is no schema and no component is the part that it finds."""
+    page = written(taken.root.parent, "get", answering("get_one", OBJECT), {})
+    document = json.loads(page.read_text(encoding="utf-8"))
+    document["paths"]["/v1/one"]["get"]["parameters"] = [{"name": "q", "in": "query", "schema": TEXT}]
+    place = "#/paths/~1v1~1one/get"
+    two = {
+        "operationId": "get_two",
+        "parameters": [{"$ref": f"{place}/parameters/0"}],
+        "responses": {"200": {"$ref": f"{place}/responses/200"}},
+    }
+    document["paths"]["/v1/two"] = {"get": two}
+    page.write_text(json.dumps(document), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert out.count("is no component, so it is copied") == 2
+    assert "q: str | Unset" in taken.text("api/*/get_two.py")
+
+
 LABELS: dict[str, Part] = {
     "descriptions": {"x-apifox-enum": [{"value": "a", "name": "", "description": "甲"}]},
     "labels": {"x-apidog-enum": [{"value": "a", "label": "甲"}]},
