@@ -130,8 +130,8 @@ class _Translation:
             return
         schemas = self.document.setdefault("components", {}).setdefault("schemas", {})
         if reference not in self.lifted:
-            words = [word for word in re.findall(r"[^\W\d]\w+", reference) if word not in _HOLDERS]
-            names = ["_".join(words[-count:]) for count in range(min(2, len(words)), len(words) + 1)]
+            words = [word for word in re.findall(r"[^\W\d]\w*", reference) if word not in _HOLDERS]
+            names = ["_".join(words[-count:]) for count in range(min(2, len(words)) or 1, len(words) + 1)]
             self.lifted[reference] = next((name for name in names if name not in schemas), f"part_{len(self.lifted)}")
             schemas[self.lifted[reference]] = target
             self.rewrite(self.SAID, target, "schema", f"/components/schemas/{self.lifted[reference]}")
