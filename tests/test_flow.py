@@ -32,7 +32,7 @@ from duomi import (
     TaskTimeoutError,
 )
 from duomi._core.poll import Emit, Failure, Poll, PollAgain, Poller, PollState, raise_if_failed, watch_flow
-from duomi._core.reply import Problem, Reply, ReplyParser, read_task, retry_after
+from duomi._core.reply import BodyTooLargeError, Problem, Reply, ReplyParser, read_task, retry_after
 from duomi._core.request import Send, Sleep
 from duomi._core.typical import Typical
 from duomi._payload import differences
@@ -481,6 +481,7 @@ def test_an_error_created_again_from_its_args_has_the_same_task(kind: type[TaskE
 
 NOT_FOUND, GONE = reply({"message": "no such task"}, 404), reply({}, 410)
 LIMITED = reply({"msg": "slow down"}, 429)
+TOO_LARGE = Reply(200, httpx.Headers(), b"", BodyTooLargeError("the body has more than 10 MiB"))
 FOREIGN = reply(payload("running") | {"id": "x"})
 # The replies of a wait, and how it ends: an error, or None for a finished task; and how often it asked.
 ENDS: dict[str, tuple[list[Any], type[DuomiError] | None, int]] = {
@@ -493,6 +494,9 @@ ENDS: dict[str, tuple[list[Any], type[DuomiError] | None, int]] = {
         None,
         8,
     ),
+    "404 twice, a rate limit, 404 twice": ([NOT_FOUND, NOT_FOUND, LIMITED, NOT_FOUND, NOT_FOUND, DONE], None, 6),
+    "too large an answer": ([RUNNING, TOO_LARGE, DONE], None, 3),
+    "too large an answer at first": ([TOO_LARGE], APIResponseError, 1),
     "an envelope 404 three times": ([RUNNING, reply({"code": 404})], NotFoundError, 4),
     "429 twenty times, then a task": ([*[LIMITED] * 20, DONE], None, 21),
     "an envelope 429": ([RUNNING, *[reply({"code": "429"})] * 6, DONE], None, 8),
@@ -548,6 +552,19 @@ def test_a_retry_after_beyond_the_deadline_ends_with_a_timeout() -> None:
 
     assert world.now - 1_000.0 == pytest.approx(30.0, abs=0.5)
     assert isinstance(error.__cause__, RateLimitError)
+
+
+@pytest.mark.parametrize(
+    "replies", [[reply({}, 429, retry_after="3600")], [RUNNING, reply({}, 429, retry_after="3600")]]
+)
+def test_a_retry_after_beyond_the_outage_ends_with_the_outage(replies: list[Any]) -> None:
+    """However long the server wants to be left alone, a wait without any answer ends after `outage` seconds."""
+    world = World(replies, Polling(interval=1.0, outage=20.0))
+
+    error = world.fail(RateLimitError)
+
+    assert world.now - 1_000.0 == pytest.approx(20.0, abs=1.0)
+    assert re.match(r"rate limited for (19|20) s without an answer; ", str(error))
 
 
 def test_a_wait_without_a_turn_says_why() -> None:

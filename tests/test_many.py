@@ -386,6 +386,63 @@ def test_closing_the_client_ends_the_iterator_with_an_error(kind: str) -> None:
         closed(server.url)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["wait", "as_completed"])
+def test_closing_the_client_ends_a_long_pause(kind: str, method: str) -> None:
+    """A wait that sleeps until its next poll ends soon after the client was closed, and not when it is due."""
+    slow = Polling(interval=600.0, timeout=3_600.0)
+
+    async def main(url: str) -> None:
+        client = AsyncDuomi(KEY, base_url=url, polling=slow)
+
+        async def close() -> None:
+            await anyio.to_thread.run_sync(until, lambda: api.polls)
+            await client.aclose()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(close)
+            with pytest.raises(ConfigurationError, match="closed"):
+                await (client.wait("a") if method == "wait" else anext(client.as_completed(["a"])))
+
+    def blocking(url: str) -> None:
+        client = Duomi(KEY, base_url=url, polling=slow)
+
+        def close() -> None:
+            until(lambda: api.polls)
+            client.close()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        with pytest.raises(ConfigurationError, match="closed"):
+            client.wait("a") if method == "wait" else next(client.as_completed(["a"]))
+        closing.join()
+
+    api = Api(after(1_000))
+    with FaultServer([api]) as server:
+        blocking(server.url) if kind == "sync" else anyio.run(main, server.url, backend=kind)
+
+
+def test_one_error_of_many_outcomes_keeps_a_short_traceback() -> None:
+    """After a 401 all tasks that are left have one error, and raising it for each does not make it longer."""
+    with FaultServer([answer(401, {})]) as server:
+        outcomes = collect("sync", server.url, [str(number) for number in range(50)])
+    lengths: list[int] = []
+    for outcome in outcomes:
+        with pytest.raises(AuthenticationError) as caught:
+            outcome.result()
+        lengths.append(len(caught.traceback))
+
+    assert set(lengths) == {2}
+
+
+def test_a_task_without_a_turn_says_what_had_it() -> None:
+    """No rate limit is blamed where none was met."""
+    with FaultServer([hang]) as server:
+        outcomes = collect("sync", server.url, ["a", "b"], timeout=1.0, max_in_flight=1)
+
+    assert "the other tasks left no turn for it" in str(outcomes[-1].error)
+
+
 class World:
     """A scheduler on a clock that only the test moves."""
 

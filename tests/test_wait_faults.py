@@ -95,6 +95,7 @@ WAITS: dict[str, WaitCase] = {
     "three 429 at first": WaitCase([*[answer(429, {}, retry_after="0")] * 3, DONE], None, requests=4, within=9.0),
     "429 without a good answer": WaitCase([answer(429, {})], RateLimitError, Polling(interval=0.01, outage=1.0), within=8.0),
     "a 429 with a long Retry-After at the deadline": WaitCase([GOOD, answer(429, {}, retry_after="60")], TaskTimeoutError, DEADLINE, within=1.2, seen=45),
+    "a Retry-After beyond the outage": WaitCase([GOOD, answer(429, {}, retry_after="60")], RateLimitError, Polling(interval=0.01, outage=0.5), within=1.2),
     "another id once": WaitCase([answer(200, payload("running") | {"id": "x"}), GOOD, DONE], None, requests=3),
     "another id always": WaitCase([answer(200, payload("succeeded") | {"id": "x"})], None, requests=2),
     "a failed task": WaitCase([GOOD, answer(200, payload("error-data-null") | {"id": ID})], TaskFailedError, requests=2),

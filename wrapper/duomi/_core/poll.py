@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from duomi._core.names import quoted
-from duomi._core.reply import Problem
+from duomi._core.reply import BodyTooLargeError, Problem
 from duomi._core.request import Answer, Requests, Send, Sleep, TimeLimit
 from duomi._errors import DuomiError
 from duomi._payload import NO_REASON, STATE_KEPT, one_line, read_http_date
@@ -149,8 +149,11 @@ class Poller(NamedTuple):
         """Tell whether a poll that ended at a time was the last one; a clock counts in steps."""
         return at >= self.last_poll_at - 0.001
 
-    def time_limit(self, state: PollState, now: float) -> TimeLimit:
-        """Return how long a poll that begins now may be tried again, and when it must be over."""
+    def time_limit(self, state: PollState, now: float, answered_at: float = -math.inf) -> TimeLimit:
+        """Return how long a poll that begins now may be tried again, and when it must be over.
+
+        `answered_at` is when any call of the client was last answered well.
+        """
         if now - state.began >= self.timeout:
             # The process was suspended past the deadline, or there is no time at all: one attempt.
             return TimeLimit(now, now + _LATE_POLL)
@@ -160,13 +163,22 @@ class Poller(NamedTuple):
             begins_by = min(begins_by, outage_since + self.polling.outage)
         ends_at = min(self.timeout, begins_by + FINAL_POLL_MARGIN) + _GRACE
         began, deadline = state.began, state.began + self.timeout + _GRACE
-        return TimeLimit(began + begins_by, began + ends_at, began + self.last_poll_at, deadline)
+        turn_by = min(began + self.last_poll_at, self.gives_up_at(state, answered_at))
+        return TimeLimit(began + begins_by, began + ends_at, turn_by, deadline)
+
+    def gives_up_at(self, state: PollState, answered_at: float) -> float:
+        """Return when a wait that met a rate limit ends, if no call of the client is answered well until then."""
+        return self._silent_since(state, answered_at) + self.polling.outage if state.refusals else math.inf
+
+    def _silent_since(self, state: PollState, answered_at: float) -> float:
+        seen_at = state.history[-1].at - (state.age or 0.0) if state.history else 0.0
+        return max(state.began, state.began + seen_at, answered_at)
 
     def expired(self, last: Task | None, *, had_turn: bool = True, refusal: Exception | None = None) -> DuomiError:
         """Return the error of a wait whose deadline has passed; `last` is the last task that was seen."""
         if last is not None and last.is_finished:
             return self._empty(last).error
-        error = self._timed_out(last, None, had_turn=had_turn).error
+        error = self._timed_out(last, None, had_turn=had_turn, refusal=refusal).error
         error.__cause__ = refusal
         return error
 
@@ -218,7 +230,8 @@ class Poller(NamedTuple):
             if times > len(NOT_FOUND_PAUSES) or self._was_last(at):
                 return state, Failure(problem.to_exception())
             return state._replace(not_found=times), self._again(at, NOT_FOUND_PAUSES[times - 1])
-        if not problem.transient:
+        # Once the task has been seen, too large an answer in its place is as temporary as any other.
+        if not problem.transient and not (state.history and isinstance(problem.cause, BodyTooLargeError)):
             return state, Failure(problem.to_exception())
         if self._was_last(at):
             ended = last is not None and last.is_finished
@@ -242,18 +255,17 @@ class Poller(NamedTuple):
     ) -> tuple[PollState, Decision]:
         """Wait until the limit lets a poll through: it is an outage only if no call of the client is answered."""
         at = poll.ended_at - state.began
-        seen_at = state.history[-1].at - (state.age or 0.0) if state.history else 0.0
-        since = max(0.0, seen_at, poll.answered_at - state.began)
+        since = self._silent_since(state, poll.answered_at) - state.began
         left = since + self.polling.outage - at
         if left <= 0:
             said = str(problem.error).partition("; ")[2] or problem.error
             text = f"rate limited for {at - since:.0f} s without an answer; {said}"
             return state, Failure(problem.saying(text).to_exception())
         if self._was_last(at):
-            return state, self._timed_out(last, problem, had_turn=not problem.not_sent)
+            return state, self._timed_out(last, problem, had_turn=not problem.not_sent, refusal=problem.error)
         backoff = jitter * min(REFUSED_BACKOFF * 2.0 ** min(state.refusals, 10), REFUSED_BACKOFF_MAX)
         delay = 0.0 if problem.not_sent else max(backoff, self._asked(problem))
-        return state._replace(refusals=state.refusals + 1), self._again(at, min(delay, left))
+        return state._replace(refusals=state.refusals + 1, not_found=0), self._again(at, min(delay, left))
 
     def _asked(self, problem: Problem) -> float:
         return min(problem.retry_after or 0.0, self.max_retry_after)
@@ -266,13 +278,17 @@ class Poller(NamedTuple):
     def _again(self, at: float, delay: float) -> PollAgain:
         return PollAgain(max(0.0, min(delay, self.last_poll_at - at)))
 
-    def _timed_out(self, task: Task | None, problem: Problem | None, *, had_turn: bool = True) -> Failure:
+    def _timed_out(
+        self, task: Task | None, problem: Problem | None, *, had_turn: bool = True, refusal: Exception | None = None
+    ) -> Failure:
         shown = "no poll succeeded" if task is None else _brief(task)
         if not had_turn and self.max_rate < math.inf:
             polls = int(self.max_rate * self.timeout)
             shown += f"; max_rate {self.max_rate:g}/s allows {polls:,} polls in {self.timeout:,g} s"
-        elif not had_turn:
+        elif not had_turn and refusal is not None:
             shown += "; the server's rate limit left no turn for it"
+        elif not had_turn:
+            shown += "; the other tasks left no turn for it"
         text = f"task {self.task_id}: not finished after {self.timeout:g} s ({shown}); {_resume(self.task_id)}"
         error = TaskTimeoutError(text, self.task_id, None if task is None else dict(task.raw))
         error.__cause__ = None if problem is None else problem.error
@@ -302,7 +318,9 @@ def watch_flow(poller: Poller, requests: Requests) -> WatchFlow:
     emitted: Task | None = None
     while True:
         started_at = runtime.clock()
-        result = yield from requests.poll(poller.task_id, poller.time_limit(state, started_at))
+        result = yield from requests.poll(
+            poller.task_id, poller.time_limit(state, started_at, requests.rate.answered_at)
+        )
         poll = Poll(started_at, runtime.clock(), result, requests.rate.answered_at)
         typical = requests.typical.of(result if isinstance(result, Task) else last)
         state, decision = poller.step(state, poll, last, runtime.jitter(), typical)

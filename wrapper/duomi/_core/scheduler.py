@@ -49,7 +49,7 @@ class Outcome:
             DuomiError: what `wait` would have raised.
         """
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)  # one error may be that of many outcomes
         if self.task is None:
             raise ValueError("an outcome has a task or an error")
         return self.task
@@ -170,7 +170,9 @@ class Scheduler:
         self._first_at = min(self._first_at, now)
         if self._in_flight >= AT_ONCE:
             turn = max(turn, self._first_at + (self._in_flight - AT_ONCE + 1) * APART)
-        due = max(self._heap[0][0], turn) if now < self._ends_at else turn
+        first_due, _, first = self._heap[0]
+        turn = min(turn, first.poller.gives_up_at(first.state, self._requests.rate.answered_at))
+        due = max(first_due, turn) if now < self._ends_at else turn
         if now < due:
             return (min(due, self._ends_at) if now < self._ends_at else due) - now
         self._in_flight += 1
@@ -180,7 +182,7 @@ class Scheduler:
         """Continue a poll: return what to send, or how the task ended, or None if it is polled again later."""
         if job.flow is None:
             job.started_at = self._runtime.clock()
-            limit = job.poller.time_limit(job.state, job.started_at)
+            limit = job.poller.time_limit(job.state, job.started_at, self._requests.rate.answered_at)
             job.flow = self._requests.poll(job.task_id, limit, in_batch=True)
         job.changed = job.effect = None
         try:

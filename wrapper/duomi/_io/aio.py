@@ -13,7 +13,17 @@ from duomi._core.poll import Emit, WatchFlow
 from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
-from duomi._io.base import RUNTIME, TRANSPORT_ERRORS, BaseDriver, advance, content_of, each_step, log_sleep, unwrap
+from duomi._io.base import (
+    LONGEST_SLEEP,
+    RUNTIME,
+    TRANSPORT_ERRORS,
+    BaseDriver,
+    advance,
+    content_of,
+    each_step,
+    log_sleep,
+    unwrap,
+)
 from duomi._io.body import Body
 from duomi._io.lanes import AsyncLane, Lanes
 from duomi._task import Task
@@ -53,8 +63,12 @@ class AsyncDriver(BaseDriver):
         """Send, or sleep."""
         if isinstance(effect, Sleep):
             log_sleep(effect)
-            await anyio.sleep(effect.seconds)
-            return None
+            until = RUNTIME.clock() + effect.seconds
+            while True:
+                await anyio.sleep(max(0.0, min(until - RUNTIME.clock(), LONGEST_SLEEP)))
+                if RUNTIME.clock() >= until:
+                    return None
+                self.ensure_open()
         self.ensure_open()
         try:
             if self.http_client is None:
@@ -169,7 +183,8 @@ class AsyncDriver(BaseDriver):
         """Close every connection that is ours; calls under way end with an error."""
         idle, active = self.lanes.close_all()
         for lane in (*idle, *active):
-            await lane.network.aclose()
+            with contextlib.suppress(RuntimeError):  # its event loop was closed before the client
+                await lane.network.aclose()
         closes_with_loop, self.lanes.closes_with_loop = self.lanes.closes_with_loop, None
         if closes_with_loop is not None and self.lanes.loop is current_loop():
             await closes_with_loop.aclose()

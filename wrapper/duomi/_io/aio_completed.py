@@ -13,6 +13,7 @@ from duomi._core.poll import Poller
 from duomi._core.request import Send
 from duomi._core.scheduler import Job, Outcome, Scheduler
 from duomi._io.aio import AsyncDriver
+from duomi._io.base import LONGEST_SLEEP
 from duomi._task import Task
 
 
@@ -165,8 +166,9 @@ class _Dispatcher:
                 polls.start_soon(self._poll, found)
             else:
                 self._woken = anyio.Event()
-                with anyio.move_on_after(found):
+                with anyio.move_on_after(min(found, LONGEST_SLEEP)):
                     await self._woken.wait()
+                self._driver.ensure_open()
 
     def _next_due(self) -> Job | float:
         """Return the job whose turn it is, or the seconds until there is one."""

@@ -12,12 +12,11 @@ from duomi._core.poll import Poller
 from duomi._core.request import Send
 from duomi._core.scheduler import Job, Outcome, Scheduler
 from duomi._errors import ConfigurationError
+from duomi._io.base import LONGEST_SLEEP
 from duomi._io.sync import Driver
 from duomi._task import Task
 
 THREADS: Final = 16
-# Seconds after which a waiting thread checks whether its iterator was garbage-collected.
-CHECK_EVERY: Final = 1.0
 
 
 class Completed(Iterator[Outcome]):
@@ -186,7 +185,8 @@ class _Dispatcher:
                 if isinstance(found, Outcome):
                     self._put(found)
                 else:
-                    self._due.wait(min(found, CHECK_EVERY))
+                    self._due.wait(min(found, LONGEST_SLEEP))
+                    self._driver.ensure_open()
         return None
 
     def _poll(self, job: Job) -> None:

@@ -234,11 +234,12 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
         return None
     proxies = getproxies()
     entry = proxies.get(url.scheme) or proxies.get("all")
-    if not entry or proxy_bypass(url.host) or _is_excepted(url.host, proxies.get("no", "")):
+    if not entry or not entry.strip() or proxy_bypass(url.host) or _is_excepted(url.host, proxies.get("no", "")):
         return None
     with contextlib.suppress(httpx.InvalidURL, ValueError):
         proxy = httpx.Proxy(entry if "://" in entry else f"http://{entry}")
-        if proxy.url.host and (proxy.url.port or 1) in range(1, 65_536):
+        is_host = "://" in entry or "/" not in entry.rstrip("/")
+        if is_host and proxy.url.host and (proxy.url.port or 1) in range(1, 65_536):
             return proxy
     # The entry itself may hold a password.
     if url.scheme not in _warned:

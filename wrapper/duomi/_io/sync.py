@@ -12,7 +12,17 @@ from duomi._core.poll import Emit, WatchFlow
 from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
-from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, each_step, log_sleep, unwrap
+from duomi._io.base import (
+    LONGEST_SLEEP,
+    RUNTIME,
+    TRANSPORT_ERRORS,
+    BaseDriver,
+    advance,
+    content_of,
+    each_step,
+    log_sleep,
+    unwrap,
+)
 from duomi._io.body import Body
 from duomi._io.lanes import Lane, Lanes
 from duomi._task import Task
@@ -64,8 +74,12 @@ class Driver(BaseDriver):
         """Send, or sleep."""
         if isinstance(effect, Sleep):
             log_sleep(effect)
-            time.sleep(effect.seconds)
-            return None
+            until = RUNTIME.clock() + effect.seconds
+            while True:
+                time.sleep(max(0.0, min(until - RUNTIME.clock(), LONGEST_SLEEP)))
+                if RUNTIME.clock() >= until:
+                    return None
+                self.ensure_open()
         self.ensure_open()
         try:
             reply = self._by_lane(effect) if self.http_client is None else self._by_client(self.http_client, effect)
