@@ -270,10 +270,25 @@ def test_an_expired_url_without_a_fresh_one_is_an_error(tmp_path: Path, kind: st
         same = answer(200, finished(f"{server.url}/1.mp4"))
         return await ((api or same) if exchange.path.startswith("/v1/") else answer(410, {}))(exchange)
 
-    with FaultServer([play]) as server, pytest.raises(DownloadError, match=r"no (fresh|other) URL"):
+    with FaultServer([play]) as server, pytest.raises(DownloadError, match=r"no (fresh|other) URL") as caught:
         Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
 
+    assert caught.value.is_transient is ("no other URL" in str(caught.value))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("api", [answer(502, {}), answer(429, {}), raw(reset=True)])
+def test_an_api_that_is_down_for_a_moment_makes_a_transient_error(tmp_path: Path, kind: str, api: Play) -> None:
+    """A queue that tries again what is transient does not lose a clip that was paid for."""
+
+    async def play(exchange: Exchange) -> bool | None:
+        return await (api if exchange.path.startswith("/v1/") else answer(403, {}))(exchange)
+
+    with FaultServer([play]) as server, pytest.raises(DownloadError, match="no fresh URL") as caught:
+        Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert caught.value.is_transient
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -203,11 +203,12 @@ class Fetch:
     def _refresh(self, expired: _UrlExpired, delay: float | None) -> DownloadFlow[None]:
         problem = yield from self._urls.refresh(self._number)
         if problem is not None:
-            raise self.error(f"{expired}; and no fresh URL: {problem.error}") from problem.error
+            text = f"{expired}; and no fresh URL: {problem.error}"
+            raise self.error(text, is_transient=problem.error.is_transient) from problem.error
         old, self.url = self.url, self._urls.all[self._number]
         if delay is None:
             why = f"{expired}, and the API has no other URL for it" if old == self.url else str(expired)
-            raise self.error(why) from None
+            raise self.error(why, is_transient=True) from None
         if old == self.url:
             # A clip may need a second or two until its URL answers.
             yield Sleep(delay, "retry")
