@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import time
@@ -44,8 +45,8 @@ from duomi import (
 )
 from duomi._io import lanes
 from duomi_api.api.videos import get_video_task
-from faults import FaultServer, answer
-from harness import KEY, Caller, Server, payload
+from faults import FaultServer, answer, raw
+from harness import KEY, TABLE_KINDS, Caller, Server, payload
 from werkzeug import Response
 
 ID = "5dd1ef43-efeb-9017-be66-f37a9d4348ee"
@@ -301,7 +302,7 @@ def test_an_invalid_key_is_rejected(key: Any, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "url",
     ["", " ", "duomiapi.com", "ftp://duomiapi.com", "https://", "https://user:s3cret@duomiapi.com", "http://duomiapi.com",
-     "https://h/?a=b", "https://h:99999999/", "http://127.0.0.1.evil.example"],
+     "https://h/?a=b", "https://h/?", "https://h/#", "https://h/#/tasks", "https://h:99999999/", "http://127.0.0.1.evil.example"],
 )  # fmt: skip
 def test_an_invalid_base_url_is_rejected(url: str) -> None:
     """A base URL that is invalid, or would reveal the key, raises an error without the password in it."""
@@ -470,7 +471,9 @@ def test_a_socks_proxy_without_its_package_is_a_configuration_error(
         assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("proxy", ["socks://127.0.0.1:1", "http://me:s3c/ret@h:1", "http://[::1", "http://h:99999"])
+@pytest.mark.parametrize(
+    "proxy", ["socks://127.0.0.1:1", "http://me:s3c/ret@h:1", "http://[::1", "http://h:99999", "http:/127.0.0.1:8080"]
+)
 def test_an_invalid_proxy_url_is_ignored(
     proxy: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -636,6 +639,62 @@ def test_an_echoed_key_is_in_no_local_of_a_traceback(server: Server) -> None:
         told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
 
     assert KEY not in "".join(told.format())
+
+
+def test_a_key_in_a_broken_answer_is_in_no_local_of_a_traceback() -> None:
+    """An answer that is no HTTP may hold the key, too, and so does the error that a library makes of it."""
+    broken = raw(b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n")
+    with FaultServer([broken]) as server, Duomi(KEY, base_url=server.url, retry=Retry(attempts=1)) as client:
+        with pytest.raises(DuomiError) as caught:
+            client.wait("a", timeout=0)
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+
+    assert KEY not in "".join(told.format())
+
+
+def test_half_a_character_is_no_text_of_a_task() -> None:
+    """JSON may hold half of an emoji; what a database or a web page takes does not."""
+    task = Task.from_json(
+        rb'{"id": "t", "state": "error", "message": "cat \ud83d", "data": {"videos": [{"url": "https://h/\udc00"}]}}'
+    )
+
+    assert task.message == "cat \N{REPLACEMENT CHARACTER}"
+    assert task.raw["message"] == "cat \ud83d"
+    json.dumps(task.to_dict(), ensure_ascii=False).encode()
+
+
+LATE = """
+import asyncio, sys, duomi
+client = duomi.AsyncDuomi("sk-test-0123456789", base_url=sys.argv[1])
+loop = asyncio.new_event_loop()
+loop.run_until_complete(client.get_task(sys.argv[2]))
+loop.close()
+asyncio.run(client.aclose())
+print(client.is_closed)
+"""
+
+
+def test_a_client_of_a_closed_event_loop_can_be_closed() -> None:
+    """`loop.close()` leaves connections that no loop can close any more."""
+    with FaultServer([answer(200, payload("running"))]) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", LATE, server.url, payload("running")["id"]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("kind", TABLE_KINDS)
+def test_a_refused_connection_is_told_in_plain_words(kind: str) -> None:
+    """The system's reason is told, whichever library connects."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(APIConnectionError, match="Connection refused"):
+            Caller(kind, url)("get_task", "a", options={"retry": Retry(attempts=1)})
 
 
 @pytest.mark.parametrize("name", ["strict", "allow_insecure"])
@@ -993,6 +1052,18 @@ def test_duomi_log_shows_the_log(level: str) -> None:
         assert ("attempt 2 of 2" in done.stderr) == bool(level)
         assert ("sleeping" in done.stderr) == (level == "DEBUG")
     assert KEY not in done.stderr
+
+
+def test_duomi_log_shows_each_line_once() -> None:
+    """A program that has set up its logging shows the log itself."""
+    script = SHOWN.replace("import logging, sys, duomi", "import logging, sys; logging.basicConfig(); import duomi")
+    with FaultServer([answer(503, {}), answer(200, payload("succeeded"))]) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", script, server.url], env=os.environ | {"DUOMI_LOG": "info"}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    assert done.stderr.count("attempt 2 of 2") == 1
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])

@@ -257,7 +257,7 @@ def test_the_page_s_own_examples_are_decoded(tmp_path: Path) -> None:
     assert lines == []
     (note,) = notes
     assert note.startswith("REVIEW ")
-    assert "content/application~1json/example: the page's own example does not fit: KeyError" in note
+    assert "content/application~1json/example: the page's own example does not fit: /state is missing" in note
 
 
 def test_a_field_in_two_parts_of_all_of_is_not_proven(tmp_path: Path) -> None:

@@ -216,6 +216,24 @@ def test_a_folder_that_cannot_be_one_is_told_before_the_wait(tmp_path: Path) -> 
         assert simulator.polls("stuck") == 0
 
 
+def test_a_folder_of_nobody_is_told_before_the_wait(tmp_path: Path, base_url: str) -> None:
+    """A `~name` of no user is one line and exit 2."""
+    done = duomi(tmp_path, base_url, "wait", "stuck", "--download=~nobody-of-this-name/clips")
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "there is no such user's folder" in done.stderr
+
+
+def test_a_closed_stdout_is_no_success(tmp_path: Path) -> None:
+    """What cannot be written is exit 2, whether the output is full or closed."""
+    with Simulator(TASKS, api_key=KEY).serve() as url:
+        process = start(tmp_path, url, "get", "video", "--json", preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE)
+        _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert b"cannot write the output: stdout is closed" in error
+
+
 def test_a_tilde_is_the_home_folder(tmp_path: Path, base_url: str) -> None:
     """`--download=~/clips`, which no shell expands, is the home folder, too."""
     with pytest.MonkeyPatch.context() as patch:

@@ -218,6 +218,8 @@ def _set_up_log() -> None:
     if not log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        # A program that has set up its logging shows them itself.
+        handler.addFilter(lambda _: not (log.propagate and logging.getLogger().handlers))
         log.addHandler(handler)
 
 
@@ -257,8 +259,8 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
     if (
         url.scheme not in {"http", "https"}
         or not url.host
-        or url.query
-        or url.fragment
+        or "?" in text
+        or "#" in text
         or not 0 < (url.port or 1) < 65_536
     ):
         raise ConfigurationError(f"{source} is not an absolute http or https URL such as https://duomiapi.com")

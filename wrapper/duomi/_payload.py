@@ -180,7 +180,16 @@ def read_column(entries: object, key: str, read: Callable[[object], str]) -> lis
 
 
 def read_text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    return encodable(value.strip()) if isinstance(value, str) else ""
+
+
+def encodable(text: str) -> str:
+    """Return a text without halves of characters, which JSON may hold and UTF-8, a database or a web page does not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def read_identifier(value: object) -> str:
@@ -200,15 +209,17 @@ def whole_number(value: object) -> int | None:
 
 
 def plain(value: object) -> Any:
-    """Return a value as JSON can write it: without NaN and infinity, which are `None`."""
+    """Return a value as JSON in UTF-8 can write it: without NaN and infinity, which are `None`, or halves of characters."""
     match value:
+        case str():
+            return encodable(value)
         case Mapping():
-            return {str(name): plain(each) for name, each in value.items()}
+            return {encodable(str(name)): plain(each) for name, each in value.items()}
         case list() | tuple():
             return [plain(each) for each in value]
         case float() if not math.isfinite(value):
             return None
-        case None | bool() | int() | float() | str():
+        case None | bool() | int() | float():
             return value
         case _:
             return str(value)

@@ -206,7 +206,10 @@ def _again(*, json: bool, verbose: bool) -> list[str]:
 
 def _checked(directory: Path, task_ids: list[str]) -> Path:
     """Return a folder that clips can be saved in; it is checked before the wait begins."""
-    directory = directory.expanduser()
+    try:
+        directory = directory.expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(f"{directory}: there is no such user's folder") from error
     Folder(check_directory(directory)).check([file_name(task_id) for task_id in task_ids])
     return directory
 

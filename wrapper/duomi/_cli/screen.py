@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json as jsonlib
+import sys
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -250,6 +251,8 @@ class Screen:
 
     def _print(self, line: Text) -> None:
         """Write a line of data to stdout, unbroken, and at once, so that what cannot be written is known."""
+        if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise OutputError(errno.EBADF, "stdout is closed")
         try:
             self._out.print(line, soft_wrap=True)
             self._out.file.flush()

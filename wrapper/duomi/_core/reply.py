@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -167,10 +168,10 @@ class ReplyParser(NamedTuple):
     def of_exception(self, error: Exception, limit: float = math.inf) -> Problem:
         """Return the problem of an attempt that brought no head."""
         for each in _causes(error):
-            # Its frames hold the request, and so the key.
+            # Its frames hold the request, and so the key; a server may send the key back, and a library quote it.
             each.__traceback__ = None
+            each.args = tuple(self.redact(part) if isinstance(part, str) else part for part in each.args)
         text = self.redact(described(error))
-        # A server may send the key back, and then a traceback with the cause would print it.
         cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
         proxy = next((note for note in getattr(error, "__notes__", ()) if note.startswith(PROXY)), "")
         who = (
@@ -335,7 +336,10 @@ def described(error: Exception) -> str:
 
 
 def _words(error: BaseException) -> str:
-    return re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    words = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    if isinstance(error, OSError) and error.errno and "Connect call failed" in words:  # asyncio's
+        return os.strerror(error.errno)
+    return "" if "connection attempts failed" in words else words  # anyio's; its cause says why
 
 
 def codings(content_encoding: str) -> list[str]:
@@ -362,7 +366,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in found:
         found.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        several = error.exceptions if isinstance(error, BaseExceptionGroup) else (None,)
+        error = several[0] or error.__cause__ or error.__context__
 
 
 def _plain_text(reply: Reply) -> str:
