@@ -705,6 +705,20 @@ def test_what_is_true_or_false_is_a_bool(name: str, value: Any) -> None:
         Duomi(KEY, **{name: value})
 
 
+def test_an_attempt_may_take_a_day_at_most() -> None:
+    """A system counts the milliseconds of a timeout in 32 bits."""
+    assert Duomi(KEY, timeout=4_294_968)._driver.settings.timeout == 86_400.0
+
+
+@pytest.mark.parametrize(("module", "missing"), [("simulator", "pytest_httpserver"), ("celery", "celery")])
+def test_a_part_that_is_not_installed_names_its_extra(module: str, missing: str) -> None:
+    """Whoever imports a part without its extra is told what to install."""
+    script = f"import sys; sys.modules[{missing!r}] = None; import duomi.{module}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert f'{missing} is missing; install the extra: pip install "duomi[{module}]"' in done.stderr
+
+
 def test_a_rate_that_no_clock_can_keep_is_refused() -> None:
     """One request in a hundred years is a mistake."""
     with pytest.raises(ConfigurationError, match="max_rate must be"):

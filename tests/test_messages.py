@@ -45,6 +45,7 @@ GET: dict[str, Situation] = {
     "503 with a long Retry-After": ([answer(503, {}, retry_after="90")], ["has failed", "asked to wait 90 s, more than max_retry_after (60 s)", "503"], True, {"retry": Retry()}),
     "500": ([answer(500, {"error": {"message": "oops"}})], ["127.0.0.1", "has failed", "500", "oops"], True, {}),
     "500 at every attempt": ([answer(500, {})], ["has failed, after 5 attempts; GET", "500"], True, {"retry": Retry(backoff=0)}),
+    "304": ([answer(304, b"")], ["refused", "304"], True, {}),
     "302": ([answer(302, b"", location="https://elsewhere.example/?sig=1")], ["leads elsewhere", "302"], True, {}),
     "400": ([answer(400, {"message": "bad id"})], ["refused", "400", "bad id"], False, {}),
     "HTML": ([answer(200, b"<html>", say="text/html")], ["the answer is not JSON", "GET", "200, text/html"], True, {}),

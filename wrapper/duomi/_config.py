@@ -36,6 +36,7 @@ HEADERS = {
 
 IfExists: TypeAlias = Literal["error", "replace", "skip"]
 
+LONGEST_TIMEOUT: Final = 86_400.0
 SHORTEST_SECRET: Final = 8
 LONGEST_ID: Final = 512
 LONGEST_KEY: Final = 4_096
@@ -226,7 +227,8 @@ def _set_up_log() -> None:
 def _check_attempt_timeout(timeout: object) -> float:
     if not is_seconds(timeout) or timeout == 0:
         raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-    return float(timeout)  # type: ignore[arg-type]
+    # The system counts the milliseconds of a longer one wrong.
+    return min(float(timeout), LONGEST_TIMEOUT)  # type: ignore[arg-type]
 
 
 def _check_kind(name: str, value: object, kind: type[T]) -> T:

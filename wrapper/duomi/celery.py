@@ -11,10 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from celery import Celery, Task
-from celery.exceptions import Ignore, OperationalError, Reject
-from celery.local import Proxy
-from celery.signals import task_failure, task_revoked, worker_process_shutdown, worker_shutdown
+try:
+    from celery import Celery, Task
+    from celery.exceptions import Ignore, OperationalError, Reject
+    from celery.local import Proxy
+    from celery.signals import task_failure, task_revoked, worker_process_shutdown, worker_shutdown
+except ModuleNotFoundError as error:
+    said = f'{error.name} is missing; install the extra: pip install "duomi[celery]"'
+    raise ModuleNotFoundError(said, name=error.name) from error
 
 from duomi._celery.clients import ProcessLocalClient
 from duomi._celery.ledger import BrokerAwayError, Ledger

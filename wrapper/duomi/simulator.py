@@ -18,9 +18,14 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import attrs
-from pytest_httpserver import HTTPServer
-from werkzeug import Request, Response
-from werkzeug.http import parse_range_header
+
+try:
+    from pytest_httpserver import HTTPServer
+    from werkzeug import Request, Response
+    from werkzeug.http import parse_range_header
+except ModuleNotFoundError as error:
+    said = f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'
+    raise ModuleNotFoundError(said, name=error.name) from error
 
 __all__ = ["EXAMPLE_ID", "Script", "Simulator"]
 

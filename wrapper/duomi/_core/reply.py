@@ -214,7 +214,7 @@ class ReplyParser(NamedTuple):
         """Say in plain words what a status means."""
         if status in NOT_FOUND_STATUSES and self.task_id is not None:
             return f"no such task: {self.task_id}"
-        if 300 <= status <= 399:
+        if 300 <= status <= 399 and status != 304:
             return f"{self.host} leads elsewhere, and is not followed"
         return _MEANINGS.get(status) or (f"{self.host} has failed" if status >= 500 else "refused")
 
