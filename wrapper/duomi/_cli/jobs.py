@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -75,17 +76,15 @@ async def _until_signal(job: Job, ended_by: list[int]) -> None:
     following = asyncio.ensure_future(follow(job))
     loop = asyncio.get_running_loop()
 
-    def end(number: int) -> None:
+    def end(number: int, _frame: object) -> None:
         ended_by.append(number)
-        following.cancel()
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the command is about to
+            loop.call_soon_threadsafe(following.cancel)
 
     for number in _ENDS:
-        # Who ignores a signal, as nohup does, has reasons.
+        # Who ignores a signal, as nohup does, has reasons. The loop's own handlers end with it, before the command.
         if signal.getsignal(number) != signal.SIG_IGN:
-            try:
-                loop.add_signal_handler(number, end, number)
-            except NotImplementedError:  # on Windows
-                break
+            signal.signal(number, end)
     await following
 
 
