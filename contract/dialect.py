@@ -26,6 +26,7 @@ from contract.document import (
     mapping,
     operations,
     place,
+    unescape,
     walk,
 )
 from contract.schemas import fields_of, kinds, kinds_of, leaves, object_of, text_of
@@ -133,6 +134,11 @@ class _Translation:
             words = [word for word in re.findall(r"[^\W\d]\w*", reference) if word not in _HOLDERS]
             names = ["_".join(words[-count:]) for count in range(min(2, len(words)) or 1, len(words) + 1)]
             self.lifted[reference] = next((name for name in names if name not in schemas), f"part_{len(self.lifted)}")
+            at, _, token = reference.rpartition("/")
+            if holder := lookup(self.document, at):
+                # In its old place it would be made a class once more.
+                key: Any = int(token) if isinstance(holder[0], list) else unescape(token)
+                holder[0][key] = {"$ref": f"#/components/schemas/{escape(self.lifted[reference])}"}
             schemas[self.lifted[reference]] = target
             self.rewrite(self.SAID, target, "schema", f"/components/schemas/{self.lifted[reference]}")
         yield "/$ref", f"{reference} is no component, so it is made one: {self.lifted[reference]}"

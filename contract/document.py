@@ -17,6 +17,7 @@ LARGEST_FILE = 8_000_000
 # Aliases count as often as they are used.
 MOST_VALUES = 1_000_000
 DEEPEST = 150
+MOST_REFERENCES = 20
 # Of more lines than this that say the same of other places one is shown.
 MOST_ALIKE = 10
 # The kinds of the parts inside a part; a star means each of several.
@@ -269,13 +270,16 @@ def followed(document: Mapping[str, Any], node: Any) -> dict[str, Any]:
     return {}
 
 
-def lookup(document: Mapping[str, Any], reference: str) -> tuple[Any] | None:
-    """Return the value that a reference names, alone in a tuple, or None."""
-    if not reference.startswith("#/"):
+def lookup(document: Mapping[str, Any], reference: str, through: int = 0) -> tuple[Any] | None:
+    """Return the value that a reference names, be it behind so many others, alone in a tuple, or None."""
+    if not reference.startswith("#/") or through > MOST_REFERENCES:
         return None
     value: Any = document
     for token in reference[2:].split("/"):
         name = unescape(token)
+        if isinstance(value, dict) and name not in value and isinstance(value.get("$ref"), str):
+            found = lookup(document, value["$ref"], through + 1)
+            value = found[0] if found else None
         if isinstance(value, list) and name.isdigit() and int(name) < len(value):
             value = value[int(name)]
         elif isinstance(value, dict) and name in value:
