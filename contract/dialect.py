@@ -248,12 +248,17 @@ class _Translation:
             yield f"/content/{escape(media)}", "is said in small letters"
             content[media.lower()] = content.pop(media)
         modelled = [media for media in content if is_modelled(media_kind(media, self.overrides), body=body)]
-        found = {media: media_kind(media, self.overrides) for media in modelled}
         for media in () if body else modelled:
             content[media].setdefault("schema", {})
-        files = {media: body and self.holds_bytes(content[media].get("schema")) for media in modelled}
-        json_last = {media: files[media] and kind.endswith("json") for media, kind in found.items()}
-        modelled.sort(key=lambda m: (json_last[m], found[m] != "application/json", not found[m].endswith("json")))
+
+        def order(media: str) -> tuple[bool, bool, bool]:
+            """Put JSON first, unless there are files in it."""
+            kind = media_kind(media, self.overrides)
+            is_json = kind.endswith("json")
+            files = is_json and body and self.holds_bytes(content[media].get("schema"))
+            return files, kind != "application/json", not is_json
+
+        modelled.sort(key=order)
         kept = modelled if body and self.differ([content[media] for media in modelled]) else modelled[:1]
         if len(kept) > 1 and holder.get("required"):
             yield "/required", "the generator cannot ask for one of several bodies, so it need not be given"
@@ -270,7 +275,8 @@ class _Translation:
         seen: set[int] = set()
         left = [(schema, pointer)]
         while left:
-            for _, node, at in walk(left[-1][0], "schema", left.pop()[1]):
+            schema, pointer = left.pop()
+            for _, node, at in walk(schema, "schema", pointer):
                 if "$ref" in node:
                     target = followed(self.document, node)
                     left += [] if id(target) in seen else [(target, str(node["$ref"])[1:])]
