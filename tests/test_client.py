@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import attrs
 import duomi
 import httpx
 import pytest
@@ -661,6 +662,23 @@ def test_half_a_character_is_no_text_of_a_task() -> None:
     assert task.message == "cat \N{REPLACEMENT CHARACTER}"
     assert task.raw["message"] == "cat \ud83d"
     json.dumps(task.to_dict(), ensure_ascii=False).encode()
+
+
+@attrs.frozen
+class FrozenError(Exception):
+    """An exception of a caller's that cannot be changed."""
+
+
+def test_an_exception_of_the_callers_is_left_alone() -> None:
+    """A call in an `except` block changes nothing of what is handled there."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with Duomi(KEY, base_url=f"http://127.0.0.1:{unused.getsockname()[1]}", retry=Retry(attempts=1)) as client:
+            try:
+                raise FrozenError
+            except FrozenError:
+                with pytest.raises(APIConnectionError):
+                    client.get_task("a")
 
 
 LATE = """

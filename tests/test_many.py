@@ -24,6 +24,7 @@ from duomi import (
     EmptyResultError,
     Outcome,
     Polling,
+    RateLimitError,
     Retry,
     Task,
     TaskTimeoutError,
@@ -433,6 +434,40 @@ def test_one_error_of_many_outcomes_keeps_a_short_traceback() -> None:
         lengths.append(len(caught.traceback))
 
     assert set(lengths) == {2}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_tasks_end_with_the_outage_of_a_server_that_only_limits(kind: str) -> None:
+    """Tasks that had no turn yet do not wait longer than those that were refused."""
+    with FaultServer([answer(429, {})]) as server:
+        options = {"polling": Polling(interval=0.01, outage=0.5, timeout=600.0)}
+        outcomes = collect(kind, server.url, [str(number) for number in range(40)], options=options)
+
+    assert {type(outcome.error) for outcome in outcomes} == {RateLimitError}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_may_be_closed_after_the_last_outcome(kind: str) -> None:
+    """Who closes the client in the loop of its outcomes, after the last of them, meets no error."""
+
+    async def main(url: str) -> int:
+        client, seen = AsyncDuomi(KEY, base_url=url, polling=POLLING), 0
+        async for _ in client.as_completed(["a", "b"]):
+            seen += 1
+            if seen == 2:
+                await client.aclose()
+                await anyio.sleep(0.01)
+        return seen
+
+    with FaultServer([Api(after(0))]) as server:
+        if kind == "sync":
+            client = Duomi(KEY, base_url=server.url, polling=POLLING)
+            outcomes = client.as_completed(["a", "b"])
+            assert len([next(outcomes), next(outcomes)]) == 2
+            client.close()
+            assert list(outcomes) == []
+        else:
+            assert anyio.run(main, server.url, backend=kind) == 2
 
 
 def test_a_task_without_a_turn_says_what_had_it() -> None:

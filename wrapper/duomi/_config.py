@@ -220,8 +220,12 @@ def _set_up_log() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         # A program that has set up its logging shows them itself.
-        handler.addFilter(lambda _: not (log.propagate and logging.getLogger().handlers))
+        handler.addFilter(lambda record: not (log.propagate and _is_shown(record)))
         log.addHandler(handler)
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    return any(record.levelno >= handler.level for handler in logging.getLogger().handlers)
 
 
 def _check_attempt_timeout(timeout: object) -> float:

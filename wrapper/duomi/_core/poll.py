@@ -149,11 +149,8 @@ class Poller(NamedTuple):
         """Tell whether a poll that ended at a time was the last one; a clock counts in steps."""
         return at >= self.last_poll_at - 0.001
 
-    def time_limit(self, state: PollState, now: float, answered_at: float = -math.inf) -> TimeLimit:
-        """Return how long a poll that begins now may be tried again, and when it must be over.
-
-        `answered_at` is when any call of the client was last answered well.
-        """
+    def time_limit(self, state: PollState, now: float) -> TimeLimit:
+        """Return how long a poll that begins now may be tried again, and when it must be over."""
         if now - state.began >= self.timeout:
             # The process was suspended past the deadline, or there is no time at all: one attempt.
             return TimeLimit(now, now + _LATE_POLL)
@@ -163,16 +160,14 @@ class Poller(NamedTuple):
             begins_by = min(begins_by, outage_since + self.polling.outage)
         ends_at = min(self.timeout, begins_by + FINAL_POLL_MARGIN) + _GRACE
         began, deadline = state.began, state.began + self.timeout + _GRACE
-        turn_by = min(began + self.last_poll_at, self.gives_up_at(state, answered_at))
-        return TimeLimit(began + begins_by, began + ends_at, turn_by, deadline)
-
-    def gives_up_at(self, state: PollState, answered_at: float) -> float:
-        """Return when a wait that met a rate limit ends, if no call of the client is answered well until then."""
-        return self._silent_since(state, answered_at) + self.polling.outage if state.refusals else math.inf
-
-    def _silent_since(self, state: PollState, answered_at: float) -> float:
-        seen_at = state.history[-1].at - (state.age or 0.0) if state.history else 0.0
-        return max(state.began, state.began + seen_at, answered_at)
+        return TimeLimit(
+            began + begins_by,
+            began + ends_at,
+            began + self.last_poll_at,
+            deadline,
+            _seen_at(state),
+            self.polling.outage,
+        )
 
     def expired(self, last: Task | None, *, had_turn: bool = True, refusal: Exception | None = None) -> DuomiError:
         """Return the error of a wait whose deadline has passed; `last` is the last task that was seen."""
@@ -255,7 +250,7 @@ class Poller(NamedTuple):
     ) -> tuple[PollState, Decision]:
         """Wait until the limit lets a poll through: it is an outage only if no call of the client is answered."""
         at = poll.ended_at - state.began
-        since = self._silent_since(state, poll.answered_at) - state.began
+        since = max(_seen_at(state), poll.answered_at) - state.began
         left = since + self.polling.outage - at
         if left <= 0:
             said = str(problem.error).partition("; ")[2] or problem.error
@@ -301,6 +296,12 @@ class Poller(NamedTuple):
         return Failure(error)
 
 
+def _seen_at(state: PollState) -> float:
+    """Return when a wait was last answered well, or began, on the clock."""
+    seen_at = state.history[-1].at - (state.age or 0.0) if state.history else 0.0
+    return state.began + max(0.0, seen_at)
+
+
 def _age(task: Task, at: float) -> float:
     """Return how old a task was when its wait began: by the server's clock alone, and only if that makes sense."""
     sent_at = read_http_date(task._sent_at)
@@ -318,9 +319,7 @@ def watch_flow(poller: Poller, requests: Requests) -> WatchFlow:
     emitted: Task | None = None
     while True:
         started_at = runtime.clock()
-        result = yield from requests.poll(
-            poller.task_id, poller.time_limit(state, started_at, requests.rate.answered_at)
-        )
+        result = yield from requests.poll(poller.task_id, poller.time_limit(state, started_at))
         poll = Poll(started_at, runtime.clock(), result, requests.rate.answered_at)
         typical = requests.typical.of(result if isinstance(result, Task) else last)
         state, decision = poller.step(state, poll, last, runtime.jitter(), typical)

@@ -97,6 +97,11 @@ class Rate:
             return f"no turn came under max_rate ({self.max_rate:g} requests a second)"
         return "no turn came under the server's rate limit"
 
+    def gives_up_at(self, since: float, outage: float, now: float) -> float:
+        """Return when a call ends that the server's limit lets wait: so long after any call was last answered well."""
+        is_ours = self.max_rate < math.inf and self._learnt_pace_at(now) >= self.max_rate and self._paused_until <= now
+        return math.inf if self.last_refusal is None or is_ours else max(since, self.answered_at) + outage
+
     def join(self) -> int:
         """Queue a call, and return its place."""
         with self._lock:

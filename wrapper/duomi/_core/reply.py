@@ -56,6 +56,8 @@ _MEANINGS: Mapping[int, str] = {
     410: "not found any more",
     429: "rate limited",
 }
+# What speaks HTTP for this package.
+_LIBRARIES: Final = {"httpx", "httpcore", "h11", "h2", "anyio"}
 # How the note begins that a driver adds to what went wrong behind a proxy.
 PROXY: Final = "the proxy "
 
@@ -170,7 +172,8 @@ class ReplyParser(NamedTuple):
         for each in _causes(error):
             # Its frames hold the request, and so the key; a server may send the key back, and a library quote it.
             each.__traceback__ = None
-            each.args = tuple(self.redact(part) if isinstance(part, str) else part for part in each.args)
+            if type(each).__module__.partition(".")[0] in _LIBRARIES:
+                each.args = tuple(self.redact(part) if isinstance(part, str) else part for part in each.args)
         text = self.redact(described(error))
         cause = error if all(self.redact(str(each)) == str(each) for each in _causes(error)) else None
         proxy = next((note for note in getattr(error, "__notes__", ()) if note.startswith(PROXY)), "")

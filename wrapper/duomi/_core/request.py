@@ -44,12 +44,16 @@ class TimeLimit(NamedTuple):
         ends_at: each attempt is over by this.
         turn_by: nothing is sent after this, not even if the call had to queue until now.
         deadline: the wait is over by this; to queue delays `begins_by` and `ends_at`, and not the deadline.
+        since: when the wait was last answered well, or began.
+        outage: seconds without any good answer under the server's limit, after which the call gives up.
     """
 
     begins_by: float
     ends_at: float
     turn_by: float = math.inf
     deadline: float = math.inf
+    since: float = -math.inf
+    outage: float = math.inf
 
     def after_queueing(self, seconds: float) -> "TimeLimit":
         """Return the limit of a call that had to queue for so long."""
@@ -195,7 +199,8 @@ def _wait_for_turn(parser: ReplyParser, call: Call) -> Generator[Sleep, Answer, 
                 text = f"rate limited: it could start only in {delay:.0f} s, so it was not sent; {parser.call}"
                 return Problem(RateLimitError(text, is_transient=True), True, not_sent=True, is_rate_limit=True)
         while (delay := rate.delay(clock(), place)) > 0:
-            left = call.limit.turn_by - clock()
+            limit = call.limit
+            left = min(limit.turn_by, rate.gives_up_at(limit.since, limit.outage, clock())) - clock()
             if left <= 0:
                 text = f"rate limited: {rate.describe(clock())}, so it was not sent; {parser.call}"
                 waiting = RateLimitError(text, is_transient=True)

@@ -114,7 +114,8 @@ class Scheduler:
     ) -> None:
         self._requests = requests
         self._runtime = requests.runtime
-        began = self._runtime.clock()
+        began = self._began = self._runtime.clock()
+        self._outage = pollers[0].polling.outage if pollers else math.inf
         state = PollState(began)
         self._heap: list[tuple[float, int, Job]] = [(began, n, Job(n, each, state)) for n, each in enumerate(pollers)]
         self._pushed = len(pollers)
@@ -170,9 +171,8 @@ class Scheduler:
         self._first_at = min(self._first_at, now)
         if self._in_flight >= AT_ONCE:
             turn = max(turn, self._first_at + (self._in_flight - AT_ONCE + 1) * APART)
-        first_due, _, first = self._heap[0]
-        turn = min(turn, first.poller.gives_up_at(first.state, self._requests.rate.answered_at))
-        due = max(first_due, turn) if now < self._ends_at else turn
+        turn = min(turn, max(now, self._requests.rate.gives_up_at(self._began, self._outage, now)))
+        due = max(self._heap[0][0], turn) if now < self._ends_at else turn
         if now < due:
             return (min(due, self._ends_at) if now < self._ends_at else due) - now
         self._in_flight += 1
@@ -182,7 +182,7 @@ class Scheduler:
         """Continue a poll: return what to send, or how the task ended, or None if it is polled again later."""
         if job.flow is None:
             job.started_at = self._runtime.clock()
-            limit = job.poller.time_limit(job.state, job.started_at, self._requests.rate.answered_at)
+            limit = job.poller.time_limit(job.state, job.started_at)
             job.flow = self._requests.poll(job.task_id, limit, in_batch=True)
         job.changed = job.effect = None
         try:

@@ -162,13 +162,13 @@ class _Dispatcher:
 
     async def _start_polls(self, polls: "anyio.abc.TaskGroup") -> None:
         while not self._scheduler.is_done and not self._stopped:
+            self._driver.ensure_open()
             if isinstance(found := self._next_due(), Job):
                 polls.start_soon(self._poll, found)
             else:
                 self._woken = anyio.Event()
                 with anyio.move_on_after(min(found, LONGEST_SLEEP)):
                     await self._woken.wait()
-                self._driver.ensure_open()
 
     def _next_due(self) -> Job | float:
         """Return the job whose turn it is, or the seconds until there is one."""

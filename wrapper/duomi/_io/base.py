@@ -25,9 +25,9 @@ T = TypeVar("T")
 EffectT = TypeVar("EffectT")
 
 RUNTIME: Final = Runtime(time.monotonic, random.random)
-# A UnicodeError is what Python's resolver makes of an impossible host name.
 # Seconds between two looks whether the client was closed, or its iterator garbage-collected.
-LONGEST_SLEEP: Final = 2.0
+LONGEST_SLEEP: Final = 5.0
+# A UnicodeError is what Python's resolver makes of an impossible host name.
 TRANSPORT_ERRORS: Final = (httpx.RequestError, httpx.InvalidURL, TimeoutError, UnicodeError, BodyTooLargeError)
 
 log = logging.getLogger("duomi")

@@ -185,8 +185,8 @@ class _Dispatcher:
                 if isinstance(found, Outcome):
                     self._put(found)
                 else:
-                    self._due.wait(min(found, LONGEST_SLEEP))
                     self._driver.ensure_open()
+                    self._due.wait(min(found, LONGEST_SLEEP))
         return None
 
     def _poll(self, job: Job) -> None:

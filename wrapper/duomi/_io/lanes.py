@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import ssl
 import threading
 import time
@@ -238,8 +239,7 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
         return None
     with contextlib.suppress(httpx.InvalidURL, ValueError):
         proxy = httpx.Proxy(entry if "://" in entry else f"http://{entry}")
-        is_host = "://" in entry or "/" not in entry.rstrip("/")
-        if is_host and proxy.url.host and (proxy.url.port or 1) in range(1, 65_536):
+        if not re.match(r"[A-Za-z]\w*:/[^/]", entry) and proxy.url.host and (proxy.url.port or 1) in range(1, 65_536):
             return proxy
     # The entry itself may hold a password.
     if url.scheme not in _warned:
