@@ -97,6 +97,7 @@ class _Translation:
     names: set[str] = attrs.field(factory=set)
     done: dict[Any, Any] = attrs.field(factory=dict)
     forms: set[int] = attrs.field(factory=set)
+    read: set[int] = attrs.field(factory=set)
     lifted: dict[str, str] = attrs.field(factory=dict)
 
     def rewrite(self, rules: Rules, node: Any, kind: str = "document", pointer: str = "") -> None:
@@ -117,14 +118,14 @@ class _Translation:
         target = lookup(self.document, reference)
         if target and isinstance(target[0], dict) and not re.fullmatch("#/components/[^/]+/[^/]+", reference):
             yield from self.elsewhere(node, reference, target[0])
-            return
-        if beside := [key for key in ("nullable", "properties") if node.get(key)]:
+        if "$ref" in node and (beside := [key for key in ("nullable", "properties") if node.get(key)]):
             yield "/$ref", f"has {' and '.join(beside)} beside it, as an allOf has"
             node["allOf"] = [{"$ref": node.pop("$ref")}]
 
     def elsewhere(self, node: dict[str, Any], reference: str, target: dict[str, Any]) -> Notes:
         """Make a component of a schema that a reference finds elsewhere, and put any other part in the place of the reference."""
-        if target.keys() & {"in", "content"}:
+        at, _, last = reference.rpartition("/")
+        if last == "requestBody" or at.rpartition("/")[2] in {"parameters", "responses"}:
             del node["$ref"]
             node.update(copied(target))
             yield "/$ref", f"{reference} is no component, so it is copied"
@@ -134,10 +135,9 @@ class _Translation:
             words = [word for word in re.findall(r"[^\W\d]\w*", reference) if word not in _HOLDERS]
             names = ["_".join(words[-count:]) for count in range(min(2, len(words)) or 1, len(words) + 1)]
             self.lifted[reference] = next((name for name in names if name not in schemas), f"part_{len(self.lifted)}")
-            at, _, token = reference.rpartition("/")
             if holder := lookup(self.document, at):
                 # In its old place it would be made a class once more.
-                key: Any = int(token) if isinstance(holder[0], list) else unescape(token)
+                key: Any = int(last) if isinstance(holder[0], list) else unescape(last)
                 holder[0][key] = {"$ref": f"#/components/schemas/{escape(self.lifted[reference])}"}
             schemas[self.lifted[reference]] = target
             self.rewrite(self.SAID, target, "schema", f"/components/schemas/{self.lifted[reference]}")
@@ -251,11 +251,13 @@ class _Translation:
         for media in () if body else modelled:
             content[media].setdefault("schema", {})
 
+        is_choice = body and len(modelled) > 1
+
         def order(media: str) -> tuple[bool, bool, bool]:
             """Put JSON first, unless there are files in it."""
             kind = media_kind(media, self.overrides)
             is_json = kind.endswith("json")
-            files = is_json and body and self.holds_bytes(content[media].get("schema"))
+            files = is_json and is_choice and self.holds_bytes(content[media].get("schema"))
             return files, kind != "application/json", not is_json
 
         modelled.sort(key=order)
@@ -270,9 +272,11 @@ class _Translation:
         if content:
             holder["content"] = content
 
-    def reached(self, schema: Any, pointer: str = "") -> Iterator[tuple[dict[str, Any], str]]:
-        """Yield a schema and all that are in it or behind its references, each once."""
-        seen: set[int] = set()
+    def reached(
+        self, schema: Any, pointer: str = "", seen: set[int] | None = None
+    ) -> Iterator[tuple[dict[str, Any], str]]:
+        """Yield a schema and all that are in it or behind its references, of which those that were seen are left out."""
+        seen = set() if seen is None else seen
         left = [(schema, pointer)]
         while left:
             schema, pointer = left.pop()
@@ -303,7 +307,7 @@ class _Translation:
             schema["type"] = ["null" if each is None else each for each in kind]
         elif kind == []:
             del schema["type"]
-        if kind == "null" and (schema.get("anyOf") or schema.get("oneOf")):
+        if kind in ("null", ["null"]) and (schema.get("anyOf") or schema.get("oneOf")):
             yield "/type", "null stands beside alternatives, and is one of them"
             kind = None
             del schema["type"]
@@ -564,7 +568,7 @@ class _Translation:
                 yield where, f"{kind} is text, handed out as it came"
                 entry["schema"] = {"type": "string"}
             elif kind.endswith("json"):
-                for inner, at in self.reached(schema, where):
+                for inner, at in self.reached(schema, where, self.read):
                     if inner.get("format") == "binary" and id(inner) not in self.in_forms():
                         place_of = (f"{at}/format", "it") if at.startswith(where) else (where, at)
                         yield place_of[0], f"JSON holds no bytes, so {place_of[1]} is text"
@@ -609,7 +613,8 @@ class _Translation:
             if not isinstance(schema, dict):
                 continue
             kinds = schema.get("type")
-            if _is_object(schema) and (schema.get("nullable") is True or (isinstance(kinds, list) and "null" in kinds)):
+            may_be_null = schema.get("nullable") is True or (isinstance(kinds, list) and "null" in kinds)
+            if may_be_null and _is_object(schema) and not schema.keys() & {"anyOf", "oneOf"}:
                 inner = {key: value for key, value in schema.items() if key != "nullable"} | {"type": "object"}
                 listed, key = [inner, {"type": "null"}], "anyOf"
             else:
@@ -623,7 +628,7 @@ class _Translation:
                     schemas[own], listed[number], taken = part, {"$ref": f"#/components/schemas/{own}"}, True
             if taken:
                 rest = {key: value for key, value in schema.items() if key in {"description", "default"}}
-                schemas[name] = {**rest, key: listed}
+                schemas[name] = {**rest, key: listed} | ({"nullable": True} if may_be_null else {})
 
     def holds_classes(self, name: str, schema: dict[str, Any]) -> bool:
         """Tell whether a class of its own is made of something in an object, or the object stands in itself."""

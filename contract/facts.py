@@ -135,21 +135,12 @@ class _Reader:
             yield f"field {name}", Part("field", field.pointer, {"required": field.required}, inside, sent)
 
     def variants(self, found: list[tuple[Any, str]], *, sent: bool) -> _Inside:
-        # Their order has no meaning: objects that stand in place are known by the constants that all of them have.
-        names = {at: at if at.startswith("/components/") else type_of(schema) for schema, at in found}
-        constants = {at: self.constants(schema) for schema, at in found if names[at] == "object"}
-        shared = sorted(set.intersection(*map(set, constants.values()))) if constants else []
-        for at, values in constants.items():
-            names[at] += "".join(f" {values[name]!r}" for name in shared)
         named: Counter[str] = Counter()
         for schema, at in found:
-            name = names[at]
+            # Their order has no meaning.
+            name = at if at.startswith("/components/") else type_of(schema)
             named[name] += 1
             yield from self.schema(schema, at, f"variant {name} {named[name]}", sent=sent)
-
-    def constants(self, schema: dict[str, Any]) -> dict[str, Any]:
-        fields = {name: mapping(field.schema) for name, field in fields_of(self.document, schema).items()}
-        return {name: field["const"] for name, field in fields.items() if "const" in field}
 
 
 def _said(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Join:
     def contradict(self, pointer: str, value: Any = None) -> None:
         """Record that nothing is made of two parts, unless overlay.yaml says what it shall be."""
         parent, _, key = pointer.rpartition("/")
-        if parent not in self.lifted:
+        if pointer not in self.lifted:
             update = f'overlay.yaml could lift it: {{target: "{jsonpath(parent)}", update: {{{key}: {value}}}}}'
             way = update if isinstance(value, str) else "make one of them agree"
             self.troubles.append(f"{self.one} and {self.two} contradict each other at {pointer}; {way}")
@@ -49,7 +49,8 @@ class Join:
         for name in {**old, **new}:
             both, at = [part[name] for part in (old, new) if name in part], f"{pointer}/{escape(name)}"
             joined[name] = self.part(kind, both[0], both[-1], at)
-            if len(both) == 1 and kind == "schema" and mapping(both[0]).get("default") is not None:
+            is_sent = "/properties/" in at and "/responses/" not in at
+            if len(both) == 1 and kind == "schema" and is_sent and mapping(both[0]).get("default") is not None:
                 self.review(at, "it is on one only, so its default is not sent")
                 joined[name] = {key: value for key, value in both[0].items() if key != "default"}
         return joined
@@ -161,11 +162,16 @@ class Join:
         joined, listed = dict[str, Any](), list[tuple[Any, Any]]()
         for document, part in zip(self.documents, (old, new), strict=True):
             key = next((key for key in _ALTERNATIVES if part.get(key)), None)
-            alone = {name: value for name, value in part.items() if name not in {*_TEXTS, "nullable"}}
+            alone = {name: value for name, value in part.items() if name not in {*_TEXTS, "nullable", "default"}}
             found = [(each, _bare(followed(document, each))) for _, each in entries(part[key] if key else [alone])]
             listed += [each for each in found if each[1] not in [known for _, known in listed]]
             joined = {n: v for n, v in part.items() if n not in (_ALTERNATIVES if key else alone)} | joined
         self.review(f"{pointer}/oneOf", "the alternatives of both are taken")
+        if any(part.get("nullable") for part in (old, new)):
+            joined["nullable"] = True
+        if old.get("default") != new.get("default"):
+            self.review(f"{pointer}/default", "neither holds")
+            joined.pop("default", None)
         return {**joined, "oneOf": [each for each, _ in listed]}
 
     def type(self, old: Any, new: Any, pointer: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 
 def updated(document: dict[str, Any], overlay: Mapping[str, Any]) -> set[str]:
-    """Return the JSON pointers of what the overlay's updates find in a document."""
+    """Return the JSON pointers of what the overlay's updates say in a document."""
     if not overlay.get("actions"):
         return set()
     from jsonpath_ng.ext.parser import parse  # noqa: PLC0415  (`contract diff` needs none of it)
@@ -58,8 +58,8 @@ def updated(document: dict[str, Any], overlay: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for action in overlay["actions"]:
         with suppress(Exception):  # `named` tells what is wrong with a target
-            if "update" in action:
-                found |= {_pointer(match.full_path) for match in parse(action["target"]).find(document) or ()}
+            for match in parse(action["target"]).find(document) or () if "update" in action else ():
+                found |= {f"{_pointer(match.full_path)}/{escape(key)}" for key in action["update"]}
     return found
 
 

@@ -448,6 +448,15 @@ FIELDS_READ: dict[str, tuple[Part, Part, list[Any], str, str]] = {
         REF, {**INNER, "nullable": True}, [{"i": {"z": "t"}, "again": None}, None, {"again": {"i": {}}}],
         "x: AType0 | None | Unset", "/components/schemas/A: its object is a component of its own, A_type_0",
     ),
+    "objects or null, with enums in them": (
+        REF,
+        {"oneOf": [{"type": "object", "properties": {"k": {"const": kind}, "v": {"enum": [kind, "c"]}}} for kind in "ab"], "nullable": True},
+        [{"k": "b", "v": "b"}, None], "x: AType0 | AType1 | None | Unset", "its object is a component of its own",
+    ),
+    "fields beside a reference to a part": (
+        {"$ref": "#/components/schemas/A/properties/i", "properties": {"b": TEXT}}, INNER, [{"z": "t", "b": "t"}],
+        "x: GetOneResponse200X | Unset", "has fields beside it, so all stand in one object",
+    ),
     "an object with an object in it, or text": (
         REF, {"oneOf": [INNER, {"type": "string"}]}, [{"i": {"z": "t"}, "again": "t"}, "t"], "x: AType0 | str | Unset", "A_type_0",
     ),
@@ -828,6 +837,8 @@ def test_types_that_cannot_be_joined_are_an_error(taken: Taken) -> None:
 
 def test_the_line_of_a_contradiction_lifts_it(taken: Taken) -> None:
     """Where two pages contradict each other overlay.yaml may say what shall be, in the words of the message."""
+    action = '{target: "$.components.schemas.Base.properties.id", update: {description: d}}'
+    (taken.root / "overlay.yaml").write_text(EMPTY.replace("[]", f"[{action}]"), encoding="utf-8")
     _, _, error = taken.run("m-d1.json", "m-d2.json")
     line = re.search(r"overlay.yaml could lift it: (\{target: .*\})$", error.strip())
     assert line is not None
@@ -924,6 +935,11 @@ SCHEMAS_JOINED: dict[str, tuple[Part, Part, Part]] = {
         {"type": "string", "title": "x"},
         {"oneOf": [{"type": "string"}, {"type": "array", "items": {}}]},
         {"title": "x", "oneOf": [{"type": "string"}, {"type": "array", "items": {}}]},
+    ),
+    "alternatives with null and a default": (
+        {"oneOf": [{"type": "string"}, {"type": "integer"}], "default": "x", "nullable": False},
+        {"oneOf": [{"type": "string"}, {"type": "boolean"}], "nullable": True},
+        {"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}], "nullable": True},
     ),
     "a reference": ({"$ref": "#/components/schemas/Base"}, {"type": "number"}, {"type": "number"}),
 }
