@@ -33,7 +33,7 @@ from duomi import (
 )
 from duomi._core.poll import Emit, Failure, Poll, PollAgain, Poller, PollState, raise_if_failed, watch_flow
 from duomi._core.reply import BodyTooLargeError, Problem, Reply, ReplyParser, read_task, retry_after
-from duomi._core.request import Send, Sleep
+from duomi._core.request import Send, Sleep, TimeLimit
 from duomi._core.typical import Typical
 from duomi._payload import differences
 from harness import payload, requests_on
@@ -565,6 +565,25 @@ def test_a_retry_after_beyond_the_outage_ends_with_the_outage(replies: list[Any]
 
     assert world.now - 1_000.0 == pytest.approx(20.0, abs=1.0)
     assert re.match(r"rate limited for (19|20) s without an answer; ", str(error))
+
+
+def test_a_queued_poll_keeps_its_place_while_others_are_answered() -> None:
+    """Under the server's limit a call gives up when no call of the client was answered for `outage` seconds, not earlier."""
+    now = [0.0]
+    requests = requests_on(lambda: now[0], Retry())
+    requests.rate.end(requests.rate.start(0.0), 0.0, "refused", 60.0)
+    requests.rate.last_refusal = RateLimitError("slow down")
+    flow = requests.poll("a", TimeLimit(1_000.0, 1_000.0, since=0.0, outage=10.0))
+
+    slept = [next(flow)]
+    now[0], requests.rate.answered_at = 10.0, 8.0
+    slept.append(flow.send(None))
+    now[0] = 18.0
+    with pytest.raises(StopIteration) as ended:
+        flow.send(None)
+
+    assert slept == [Sleep(10.0, "rate"), Sleep(8.0, "rate")]
+    assert ended.value.value.error == RateLimitError("slow down")
 
 
 def test_a_wait_without_a_turn_says_why() -> None:
