@@ -42,6 +42,9 @@ _TYPES: Mapping[str, dict[str, Any]] = {
     "list": {"type": "array"}, "dict": {"type": "object"}, "map": {"type": "object"}, "json": {"type": "object"},
     "any": {}, "": {}, "none": {"type": "null"}, "undefined": {},
 }  # fmt: skip
+_CONSTANTS: Mapping[type, str] = {
+    str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", list: "array", dict: "object",
+}  # fmt: skip
 # What gives a schema a shape.
 _SHAPES = {"$ref", "type", "enum", "const", "allOf", "anyOf", "oneOf", "properties", "items", "additionalProperties"}
 # What the generator writes there as the vendor reads it, if it is of one type.
@@ -335,7 +338,7 @@ class _Translation:
                 del schema[key]
             elif len(listed) > 1 and said:
                 for part in said:
-                    kind = {str: "string", int: "integer", float: "number"}.get(type(part["const"]))
+                    kind = _CONSTANTS.get(type(part["const"]))
                     yield f"/{key}", f"{part['const']!r} is one of other values, so any {kind or 'value'} is taken"
                     del part["const"]
                     part.update({"type": kind} if kind else {})
@@ -345,7 +348,7 @@ class _Translation:
             yield "/const", "may be null, so it is said as an enum"
             schema["enum"] = [schema.pop("const"), None]
         elif isinstance(value, bool | list | dict):
-            schema["type"] = {bool: "boolean", list: "array", dict: "object"}[type(value)]
+            schema["type"] = _CONSTANTS[type(value)]
             yield "/const", f"is said as {schema['type']}"
             del schema["const"]
 

@@ -460,6 +460,9 @@ FIELDS_READ: dict[str, tuple[Part, Part, list[Any], str, str]] = {
     "an object with an object in it, or text": (
         REF, {"oneOf": [INNER, {"type": "string"}]}, [{"i": {"z": "t"}, "again": "t"}, "t"], "x: AType0 | str | Unset", "A_type_0",
     ),
+    "one of two constants that are true or false": (
+        {"oneOf": [{"const": True}, {"const": False}]}, {}, [True, False], "x: bool | Unset", "/x/oneOf: True is one of other values, so any boolean",
+    ),
     "a file by its media type": (
         {"type": "string", "contentMediaType": "application/octet-stream"}, {}, ["t"], "x: str | Unset", "/x/contentMediaType: is said as the format",
     ),
