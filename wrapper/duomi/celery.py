@@ -16,9 +16,9 @@ try:
     from celery.exceptions import Ignore, OperationalError, Reject
     from celery.local import Proxy
     from celery.signals import task_failure, task_revoked, worker_process_shutdown, worker_shutdown
-except ModuleNotFoundError as error:
-    said = f'{error.name} is missing; install the extra: pip install "duomi[celery]"'
-    raise ModuleNotFoundError(said, name=error.name) from error
+except ModuleNotFoundError as _error:
+    _said = f'{_error.name} is missing; install the extra: pip install "duomi[celery]"'
+    raise ModuleNotFoundError(_said, name=_error.name) from _error
 
 from duomi._celery.clients import ProcessLocalClient
 from duomi._celery.ledger import BrokerAwayError, Ledger

@@ -23,9 +23,9 @@ try:
     from pytest_httpserver import HTTPServer
     from werkzeug import Request, Response
     from werkzeug.http import parse_range_header
-except ModuleNotFoundError as error:
-    said = f'{error.name} is missing; install the extra: pip install "duomi[simulator]"'
-    raise ModuleNotFoundError(said, name=error.name) from error
+except ModuleNotFoundError as _error:
+    _said = f'{_error.name} is missing; install the extra: pip install "duomi[simulator]"'
+    raise ModuleNotFoundError(_said, name=_error.name) from _error
 
 __all__ = ["EXAMPLE_ID", "Script", "Simulator"]
 
