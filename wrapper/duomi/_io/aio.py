@@ -13,17 +13,7 @@ from duomi._core.poll import Emit, WatchFlow
 from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
-from duomi._io.base import (
-    LONGEST_SLEEP,
-    RUNTIME,
-    TRANSPORT_ERRORS,
-    BaseDriver,
-    advance,
-    content_of,
-    each_step,
-    log_sleep,
-    unwrap,
-)
+from duomi._io.base import RUNTIME, TRANSPORT_ERRORS, BaseDriver, advance, content_of, each_step, unwrap
 from duomi._io.body import Body
 from duomi._io.lanes import AsyncLane, Lanes
 from duomi._task import Task
@@ -62,13 +52,9 @@ class AsyncDriver(BaseDriver):
     async def perform(self, effect: Send | Sleep) -> Answer:
         """Send, or sleep."""
         if isinstance(effect, Sleep):
-            log_sleep(effect)
-            until = RUNTIME.clock() + effect.seconds
-            while True:
-                await anyio.sleep(max(0.0, min(until - RUNTIME.clock(), LONGEST_SLEEP)))
-                if RUNTIME.clock() >= until:
-                    return None
-                self.ensure_open()
+            for nap in self.naps(effect):
+                await anyio.sleep(nap)
+            return None
         self.ensure_open()
         try:
             if self.http_client is None:

@@ -8,7 +8,7 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from copy import copy
 from typing import Any, Final, Self, TypeVar
 
@@ -67,6 +67,20 @@ class BaseDriver:
         self.lanes.ensure_open()
         if self.http_client is not None and self.http_client.is_closed:
             raise ConfigurationError("the http_client is closed")
+
+    def naps(self, effect: Sleep) -> Iterator[float]:
+        """Yield the seconds of each part of a sleep; between two of them the client may turn out to be closed.
+
+        Raises:
+            ConfigurationError: it was.
+        """
+        log.debug("sleeping %.1f s (%s)", effect.seconds, effect.reason)
+        until = RUNTIME.clock() + effect.seconds
+        while True:
+            yield max(0.0, min(until - RUNTIME.clock(), LONGEST_SLEEP))
+            if RUNTIME.clock() >= until:
+                return
+            self.ensure_open()
 
     def check_id(self, task: object) -> str:
         """Return the id of a task that may be asked for."""
@@ -135,8 +149,3 @@ def advance(flow: Generator[EffectT, Answer, object], answer: Answer) -> EffectT
         return flow.send(answer)
     except StopIteration:
         return None
-
-
-def log_sleep(effect: Sleep) -> None:
-    """Log why a process is waiting."""
-    log.debug("sleeping %.1f s (%s)", effect.seconds, effect.reason)

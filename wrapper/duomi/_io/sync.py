@@ -12,17 +12,7 @@ from duomi._core.poll import Emit, WatchFlow
 from duomi._core.rate import Rate
 from duomi._core.reply import Problem, Reply
 from duomi._core.request import Answer, RequestFlow, Send, Sleep
-from duomi._io.base import (
-    LONGEST_SLEEP,
-    RUNTIME,
-    TRANSPORT_ERRORS,
-    BaseDriver,
-    advance,
-    content_of,
-    each_step,
-    log_sleep,
-    unwrap,
-)
+from duomi._io.base import TRANSPORT_ERRORS, BaseDriver, advance, content_of, each_step, unwrap
 from duomi._io.body import Body
 from duomi._io.lanes import Lane, Lanes
 from duomi._task import Task
@@ -73,13 +63,9 @@ class Driver(BaseDriver):
     def perform(self, effect: Send | Sleep) -> Answer:
         """Send, or sleep."""
         if isinstance(effect, Sleep):
-            log_sleep(effect)
-            until = RUNTIME.clock() + effect.seconds
-            while True:
-                time.sleep(max(0.0, min(until - RUNTIME.clock(), LONGEST_SLEEP)))
-                if RUNTIME.clock() >= until:
-                    return None
-                self.ensure_open()
+            for nap in self.naps(effect):
+                time.sleep(nap)
+            return None
         self.ensure_open()
         try:
             reply = self._by_lane(effect) if self.http_client is None else self._by_client(self.http_client, effect)
