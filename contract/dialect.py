@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -54,7 +55,7 @@ _WRITTEN = {
     "cookie": {"string"},
 }
 # PHP writes an empty one of these as an empty list.
-_HOLDERS = {key for inside in INSIDE.values() for key in inside} | {"schema", "content", "application", "json"}
+_HOLDERS = {key for inside in INSIDE.values() for key in inside}
 # What no code is made of, and what holds it.
 _ASIDE: Mapping[str, type] = {"headers": dict, "info": dict, "security": list, "servers": list, "tags": list}
 FORM = "application/x-www-form-urlencoded"
@@ -135,7 +136,8 @@ class _Translation:
             return
         schemas = self.document.setdefault("components", {}).setdefault("schemas", {})
         if reference not in self.lifted:
-            words = [word for word in re.findall(r"[^\W\d]\w*", reference) if word not in _HOLDERS]
+            ways = {*_HOLDERS, "application", "json"}
+            words = [word for word in re.findall(r"[^\W\d]\w*", reference) if word not in ways]
             names = ["_".join(words[-count:]) for count in range(min(2, len(words)) or 1, len(words) + 1)]
             self.lifted[reference] = next((name for name in names if name not in schemas), f"part_{len(self.lifted)}")
             if holder := lookup(self.document, at):
@@ -193,8 +195,9 @@ class _Translation:
         real = {name: followed(document, each) for name, each in schemas.items()}
         classes = {name: each for name, each in real.items() if _is_object(each) or each.get("enum")}
         said = {name: re.sub(r"[\W_]", "", str(each.get("title") or name)).lower() for name, each in classes.items()}
+        times = Counter(said.values())
         for name, each in classes.items():
-            if each.get("title") and list(said.values()).count(said[name]) > 1:
+            if each.get("title") and times[said[name]] > 1:
                 yield f"/components/schemas/{escape(name)}/title", "another schema has it, too, so it is left out"
                 del each["title"]
 
