@@ -182,6 +182,8 @@ class _Translation:
                 )
                 yield f"/components/securitySchemes/{escape(name)}", said, "REVIEW"
         for path, item in entries(paths):
+            if "#" in path:
+                yield f"/paths/{escape(path)}", "no request has what stands behind #", "REVIEW"
             if found := followed(document, item):
                 paths[path] = copied(found) if found is not item else item
             else:
@@ -436,6 +438,12 @@ class _Translation:
             if real.get("nullable") is True:
                 yield f"/allOf/{number}", "a part of an object cannot be null"
                 parts[number] = copied({key: value for key, value in real.items() if key != "nullable"})
+            needed = [name for _, name in entries(real.get("required")) if isinstance(name, str)]
+            if "$ref" in mapping(parts[number]) and set(needed) - mapping(real.get("properties")).keys():
+                own = object_of(self.document, real)["properties"]
+                if lost := [name for name in needed if name not in own and name not in schema.get("required", [])]:
+                    yield f"/allOf/{number}", f"requires fields of the other parts: {', '.join(lost)}"
+                    schema["required"] = [*schema.get("required", []), *lost]
         if parts and (flat := [inner for part in parts for inner in _taken_apart(part)]) != parts:
             yield "/allOf", "holds another allOf, which is taken apart"
             schema["allOf"] = flat
@@ -506,7 +514,10 @@ class _Translation:
                 schema["items"] = {}
         for key in ("allOf", "anyOf", "oneOf", "prefixItems", "properties"):
             for name, part in entries(schema.get(key)):
-                if part in (None, True, []):
+                if part is False and key == "properties":
+                    yield f"/{key}/{escape(name)}", "may never be given, and is left out"
+                    del schema[key][name]
+                elif part in (None, True, []):
                     yield f"/{key}/{escape(name)}", "says nothing; it may be anything"
                     schema[key][name] = {}
 

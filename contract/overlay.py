@@ -40,8 +40,7 @@ def named(document: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
             raise ContractError(f"overlay.yaml: /actions/{number}: {wanted!r} is no JSONPath") from error
         if not found:
             raise ContractError(f"overlay.yaml: /actions/{number}: {wanted} matches nothing in the contract")
-    for path, method, operation in operations(document):
-        _make_ascii(path, method, operation)
+    _make_names(document)
     for kind, part, pointer in walk(document):
         # The generator names the class after its operation then.
         if kind == "schema" and pointer.startswith("/paths/") and not str(part.get("title", "")).isascii():
@@ -116,14 +115,23 @@ def way_out(pointer: str) -> str:
     return ""
 
 
-def _make_ascii(path: str, method: str, operation: dict[str, Any]) -> None:
-    """Drop an operationId that is not ASCII, so that the generator makes a name from the path."""
-    if operation_name(operation) is None:
-        operation.pop("operationId", None)
-        operation[_MADE] = True
-        if not path.isascii():
-            digest = hashlib.sha256(path.encode()).hexdigest()[:8]
-            operation["operationId"] = f"{'_'.join(_words(path, method))}_{digest}"
+def _make_names(document: dict[str, Any]) -> None:
+    """Let the generator make a name from the path where none is in ASCII, or make one if that is no name or another's."""
+    from openapi_python_client.parser.openapi import generate_operation_id  # noqa: PLC0415
+    from openapi_python_client.schema import UntrustedString  # noqa: PLC0415
+    from openapi_python_client.strings import PythonIdentifier  # noqa: PLC0415
+
+    names = [operation_name(operation) for _, _, operation in operations(document)]
+    taken = {PythonIdentifier(name, "") for name in names if name}
+    for path, method, operation in operations(document):
+        if operation_name(operation) is None:
+            operation.pop("operationId", None)
+            operation[_MADE] = True
+            made = generate_operation_id(path=UntrustedString(path), method=method, prefix="")
+            if not path.isascii() or made in taken:
+                digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+                operation["operationId"] = f"{'_'.join(_words(path, method))}_{digest}"
+            taken.add(made)
 
 
 def _words(path: str, method: str) -> list[str]:

@@ -463,6 +463,16 @@ FIELDS_READ: dict[str, tuple[Part, Part, list[Any], str, str]] = {
     "one of two constants that are true or false": (
         {"oneOf": [{"const": True}, {"const": False}]}, {}, [True, False], "x: bool | Unset", "/x/oneOf: True is one of other values, so any boolean",
     ),
+    "a default of which the generator makes an error": (
+        {"type": "integer", "default": "inf"}, {}, [1], "x: int | Unset", "/x/default: 'inf' is no such value",
+    ),
+    "a field that another part requires": (
+        {"allOf": [REF, {"$ref": "#/components/schemas/Needs"}]}, {"type": "object", "properties": {"id": TEXT}}, [{"id": "t"}],
+        "id: str\n", "/x/allOf/1: requires fields of the other parts: id",
+    ),
+    "a field that may never be given": (
+        {"type": "object", "properties": {"never": False, "z": TEXT}}, {}, [{"z": "t"}], "z: str | Unset", "/x/properties/never: may never be given",
+    ),
     "a file by its media type": (
         {"type": "string", "contentMediaType": "application/octet-stream"}, {}, ["t"], "x: str | Unset", "/x/contentMediaType: is said as the format",
     ),
@@ -475,11 +485,13 @@ def test_a_field_is_read_as_the_page_means_it(taken: Taken, name: str) -> None:
     field, component, values, hint, said = FIELDS_READ[name]
     answer = {"type": "object", "properties": {"x": field}}
 
-    code, out, error = taken.run(written(taken.root.parent, "get", answering("get_one", answer), {"A": component}))
+    schemas = {"A": component, "Needs": {"type": "object", "required": ["id"]}}
+    code, out, error = taken.run(written(taken.root.parent, "get", answering("get_one", answer), schemas))
 
     assert (code, error, "not proven" in out) == (0, "", False)
     assert said in out
-    assert hint in taken.text("models/get_one_response_200.py")
+    models = (taken.root / "generated/duomi_api/models").glob("*.py")
+    assert hint in "".join(model.read_text(encoding="utf-8") for model in models)
     model = load(taken.root / "generated").models.GetOneResponse200
     assert [model.from_dict({"x": value}).to_dict()["x"] for value in values] == values
 
@@ -558,6 +570,7 @@ BODIES: dict[str, tuple[list[str], Part, str, str]] = {
     "JSON with files": (
         ["application/json"], FILES, "application/json", "JSON holds no bytes, so /components/schemas/A/properties/file is text",
     ),
+    "JSON with a field `payload`": (["application/json"], {"type": "object", "properties": {"payload": OBJECT}}, "application/json", ""),
     "other JSON first": (
         ["application/*+json", "application/json-patch+json", "application/json"], OBJECT, "application/json", "*+json: is left out",
     ),
@@ -587,6 +600,36 @@ def test_a_body_is_sent_in_the_form_that_holds_it(taken: Taken, name: str) -> No
         sent.startswith("multi"),
         not sent.startswith("multi"),
     )
+
+
+# Paths, the name of each operation or none, its module without the number that a path makes, and what is said.
+PATHS_TAKEN: dict[str, tuple[dict[str, str], list[str], str]] = {
+    "a slash at the end": (
+        {"/jobs": "", "/jobs/": ""}, ["get_jobs", "list_jobs_"], "$.paths['/jobs/'].get\", update: {operationId: list_jobs_2}",
+    ),
+    "one name for two": (
+        {"/a/{x}/b": "get_a_x_b", "/c": "get_a_x_b", "/a/x/b": ""}, ["get_a_x_b", "get_a_x_b_", "get_c"], "/paths/~1c/get/operationId: 'get_a_x_b' is another",
+    ),
+    "a fragment": ({"/jobs#sora": "getJobs"}, ["get_jobs"], "REVIEW /paths/~1jobs#sora: no request has what stands behind #"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PATHS_TAKEN)
+def test_paths_that_differ_little_are_operations_of_their_own(taken: Taken, name: str) -> None:
+    """Each path of a page is an operation with a module, whatever the page calls it."""
+    paths, modules, said = PATHS_TAKEN[name]
+    page = taken.root.parent / "page.json"
+    operations: dict[str, Any] = {
+        path: {"get": {"responses": {}} | ({"operationId": made} if made else {})} for path, made in paths.items()
+    }
+    page.write_text(json.dumps({"openapi": "3.0.1", "info": {}, "paths": operations}), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert said in out
+    made = [file.stem for file in (taken.root / "generated/duomi_api/api").glob("*/[a-z]*.py")]
+    assert sorted(re.sub(r"_[0-9a-f]{8}$", "_", name) for name in made) == sorted(modules)
 
 
 # The servers of a page, the server of the client, and what is said.
