@@ -130,6 +130,8 @@ def _verdict(part: Part, aspect: str, before: Any, after: Any) -> tuple[str, str
             return BREAK, "calls with other fields are refused"
         case "constraints" if part.sent:
             return _limits(before or {}, after or {})
+        case "conditions":
+            return REVIEW, "see whether what is sent or read still fits"
         case "labels":
             return REVIEW, "`.label` shows other words"
         case "operationId" if before is not None:

@@ -18,6 +18,11 @@ _CONSTRAINTS = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "default", "readOnly", "writeOnly",
 )  # fmt: skip
+# What only a person can judge.
+_CONDITIONS = (
+    "not", "if", "then", "else", "contains", "minContains", "maxContains", "prefixItems", "patternProperties", "propertyNames",
+    "unevaluatedItems", "unevaluatedProperties", "dependentRequired", "dependentSchemas", "contentEncoding",
+)  # fmt: skip
 _Inside = Iterator[tuple[str, "Part"]]
 
 
@@ -99,7 +104,8 @@ class _Reader:
                 if "schema" in content
                 else _nothing
             )
-            yield media.partition(";")[0], Part("media type", where, {}, body, sent)
+            aspects = {"style": content.get("encoding") or None} if sent else {}
+            yield media.partition(";")[0], Part("media type", where, aspects, body, sent)
 
     def schema(self, node: Any, at: str, name: str = "body", *, sent: bool, texts: bool = True) -> _Inside:
         """Yield the part that a schema is, the same whether it stands in place or behind a reference."""
@@ -119,6 +125,7 @@ class _Reader:
             "labels": label_table(schema.get("x-apifox-enum")) or None,
             "format": schema.get("format"),
             "constraints": {key: schema[key] for key in _CONSTRAINTS if key in schema} or None,
+            "conditions": {key: schema[key] for key in _CONDITIONS if key in schema} or None,
             "extras": schema.get("additionalProperties") is not False if kind == "object" else None,
             "title": (title or component or None) if is_name else None,
             **(_said({**schema, "title": ""} if is_name else schema) if texts else {}),

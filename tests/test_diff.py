@@ -89,6 +89,13 @@ def post_body(doc: Doc, *, required: bool) -> None:
 
 
 CHANGES: dict[str, tuple[Edit, str | None]] = {
+    "form of names": (lambda d: d.schema.update(propertyNames={"pattern": "^[a-z]+$"}), "REVIEW"),
+    "fields by a pattern": (lambda d: d.schema.update(patternProperties={"^x-": {"type": "string"}}), "REVIEW"),
+    "field that needs another": (lambda d: d.schema.update(dependentRequired={"data": ["message"]}), "REVIEW"),
+    "condition": (
+        lambda d: d.schema.update({"if": {"required": ["data"]}, "then": {"required": ["message"]}}),
+        "REVIEW",
+    ),
     "operation removed": (lambda d: d.paths.update({PATH: {}, "/v2": {"get": d.get}}), "BREAK"),
     "path parameter renamed": (lambda d: rename(d.paths, PATH, "/v1/videos/tasks/{id}"), "BREAK"),
     "method changed": (lambda d: rename(d.paths[PATH], "get", "post"), "BREAK"),
@@ -231,8 +238,9 @@ def test_an_invalid_contract_is_exit_1(
     assert message in error
 
 
-def body_of(doc: Doc, **more: Any) -> None:
-    doc.get["requestBody"] = {"content": {"application/json": {"schema": {"type": "object", **more}}}}
+def body_of(doc: Doc, encoding: dict[str, Any] | None = None, **more: Any) -> None:
+    body = {"schema": {"type": "object", **more}, "encoding": encoding or {}}
+    doc.get["requestBody"] = {"content": {"application/json": body}}
 
 
 PAIRS: dict[str, tuple[Edit, Edit, str]] = {
@@ -290,6 +298,11 @@ PAIRS: dict[str, tuple[Edit, Edit, str]] = {
     "name that is no name in code": (lambda d: d.get.update(operationId="查询"), lambda d: d.get.update(operationId=""), ""),
     "parameters of a media type": (
         lambda _: None, lambda d: rename(d.ok["content"], "application/json", "application/json; charset=utf-8"), "",
+    ),
+    "form written in another way": (
+        lambda d: body_of(d, properties={"a": {"type": "array"}}),
+        lambda d: body_of(d, {"a": {"explode": False}}, properties={"a": {"type": "array"}}),
+        "REVIEW",
     ),
     "list written in another way": (
         lambda d: d.parameters.append(query(explode=False)),
