@@ -1062,7 +1062,7 @@ def test_a_client_tells_whether_it_is_closed(kind: str) -> None:
 
 SHOWN = """
 import logging, sys, duomi
-with duomi.Duomi("sk-test-0123456789", base_url=sys.argv[1], retry=duomi.Retry(attempts=2, backoff=0)) as client:
+with duomi.Duomi(sys.argv[2], base_url=sys.argv[1], retry=duomi.Retry(attempts=2, backoff=0)) as client:
     client.get_task("x")
 print(logging.getLogger().level, logging.getLogger().handlers, logging.getLogger("httpx").level)
 """
@@ -1073,7 +1073,7 @@ def test_duomi_log_shows_the_log(level: str) -> None:
     """`DUOMI_LOG` shows the log of duomi on stderr, and leaves the root logger alone."""
     with FaultServer([answer(503, {}), answer(200, payload("succeeded") | {"more": KEY})]) as server:
         done = subprocess.run(
-            [sys.executable, "-c", SHOWN, server.url], env=os.environ | {"DUOMI_LOG": level}, capture_output=True,
+            [sys.executable, "-c", SHOWN, server.url, KEY], env=os.environ | {"DUOMI_LOG": level}, capture_output=True,
             text=True, check=False,
         )  # fmt: skip
 
@@ -1091,7 +1091,7 @@ def test_duomi_log_shows_each_line_once() -> None:
     script = SHOWN.replace("import logging, sys, duomi", "import logging, sys; logging.basicConfig(); import duomi")
     with FaultServer([answer(503, {}), answer(200, payload("succeeded"))]) as server:
         done = subprocess.run(
-            [sys.executable, "-c", script, server.url], env=os.environ | {"DUOMI_LOG": "info"}, capture_output=True,
+            [sys.executable, "-c", script, server.url, KEY], env=os.environ | {"DUOMI_LOG": "info"}, capture_output=True,
             text=True, check=False,
         )  # fmt: skip
 
