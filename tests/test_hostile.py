@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from duomi import AsyncDuomi, Duomi, DuomiError, Polling, Retry, Task
+from duomi import AsyncDuomi, ConfigurationError, Duomi, DuomiError, Polling, Retry, Task
 from faults import FaultServer, answer
 from harness import KEY, payload
 
@@ -75,6 +75,13 @@ OWN = {"wait on_update", "as_completed on_update"}
 def server() -> Iterator[FaultServer]:
     with FaultServer([answer(200, payload("succeeded"))]) as server:
         yield server
+
+
+@pytest.mark.parametrize("name", ["attempts", "backoff", "max_backoff", "max_retry_after", "outage"])
+def test_a_setting_without_an_end_cannot_be_none(name: str) -> None:
+    """`None` means something only where the documentation says so."""
+    with pytest.raises(ConfigurationError, match="None"):
+        MAKERS[name](None)
 
 
 @pytest.mark.parametrize("name", METHODS)

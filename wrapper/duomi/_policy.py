@@ -36,11 +36,14 @@ def is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LONGEST
 
 
-def _seconds(_instance: object, attribute: "attrs.Attribute[float]", value: float | None) -> None:
-    if value is None:
-        return
+def _seconds(_instance: object, attribute: "attrs.Attribute[float]", value: float) -> None:
     if not is_seconds(value):
         raise ConfigurationError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
+
+
+def _seconds_or_none(instance: object, attribute: "attrs.Attribute[float]", value: float | None) -> None:
+    if value is not None:
+        _seconds(instance, attribute, value)
 
 
 def _count(_instance: object, attribute: "attrs.Attribute[int]", value: int) -> None:
@@ -93,13 +96,13 @@ class Polling:
 
     __module__ = "duomi"
 
-    interval: float | None = attrs.field(default=None, validator=_seconds)
+    interval: float | None = attrs.field(default=None, validator=_seconds_or_none)
     """Seconds between two polls; `None` for a schedule that follows the task's progress."""
-    timeout: float | None = attrs.field(default=1800.0, validator=_seconds)
+    timeout: float | None = attrs.field(default=1800.0, validator=_seconds_or_none)
     """Seconds that a wait may take; `None` waits forever."""
     outage: float = attrs.field(default=300.0, validator=_seconds)
     """Seconds without a good answer, after a first one, that a wait tolerates."""
-    stall: float | None = attrs.field(default=None, validator=_seconds)
+    stall: float | None = attrs.field(default=None, validator=_seconds_or_none)
     """Seconds without a change of state or progress that a wait accepts; `None` for any."""
 
     def delay(self, history: Sequence[Observation], typical: Sequence[float] = ()) -> float:
