@@ -575,6 +575,18 @@ def test_a_timeout_of_zero_polls_each_task_once() -> None:
     assert len(server.heads) == 2
 
 
+@pytest.mark.parametrize("seconds", [5.1, 5.6, 60.0])
+def test_tasks_that_are_asked_for_late_are_polled_once(seconds: float) -> None:
+    """If the first outcome is asked for after the deadline, each task is polled once, however late it is."""
+    world = World(["a", "b"], Polling(timeout=5.0))
+    world.now += seconds
+
+    done = b'{"id": "t", "state": "succeeded", "data": {"videos": [{"url": "https://h/a.mp4"}]}}'
+    outcomes = [world.poll(world.pop(), 200, done) for _ in range(2)]
+
+    assert [outcome.error for outcome in outcomes] == [None, None]
+
+
 def test_a_suspension_during_a_poll_polls_once_more() -> None:
     """An answer that was read long after the deadline is old, unless it is the end of the task."""
     world = World(["a", "b"], Polling(interval=5.0, timeout=20.0))
