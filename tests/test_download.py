@@ -88,6 +88,45 @@ def test_a_transient_failure_of_a_download_is_retried(call: Caller, server: Serv
     assert path.read_bytes() == CLIP
 
 
+@pytest.mark.parametrize("if_exists", ["skip", "replace", "error"])
+@pytest.mark.parametrize("what", ["a folder", "a link to nothing"])
+def test_what_is_no_file_is_no_saved_clip(
+    call: Caller, server: Server, tmp_path: Path, what: str, if_exists: str
+) -> None:
+    """A folder or a broken link under a clip's name is an error before any request."""
+    place = tmp_path / "t.mp4"
+    if what == "a folder":
+        place.mkdir()
+    else:
+        place.symlink_to(tmp_path / "nowhere")
+
+    with pytest.raises(DownloadError, match="already exists, and is no file"):
+        call("download", finished(f"{server.url}/1.mp4"), tmp_path, if_exists=if_exists)
+
+    assert server.requests == []
+
+
+# The URLs of two clips, what the API says when it is asked again, and what is asked for then.
+REORDERED = {
+    "in another order": (["/1?s=1", "/2?s=1"], ["/2?s=2", "/1?s=2"], "/2?s=2"),
+    "under other paths": (["/1?s=1", "/2?s=1"], ["/3?s=2", "/4?s=2"], "/4?s=2"),
+    "under one path": (["/v?id=1", "/v?id=2"], ["/v?id=1&s=2", "/v?id=2&s=2"], "/v?id=2&s=2"),
+    "one less": (["/1?s=1", "/2?s=1"], ["/2?s=2"], "/2?s=2"),
+}
+
+
+@pytest.mark.parametrize("name", REORDERED)
+def test_a_fresh_url_is_that_of_the_same_clip(call: Caller, server: Server, tmp_path: Path, name: str) -> None:
+    """A clip keeps its own URL, if the API lists the clips in another order when it is asked again."""
+    old, new, asked = REORDERED[name]
+    fresh = {"id": "t", "state": "succeeded", "data": {"videos": [{"url": f"{server.url}{path}"} for path in new]}}
+    server.replies = [clip, 403, fresh, clip]
+
+    call("download", finished(*(f"{server.url}{path}" for path in old)), tmp_path)
+
+    assert server.requests[-1].environ["REQUEST_URI"] == asked
+
+
 def test_an_expired_url_is_replaced_by_a_fresh_one(call: Caller, server: Server, tmp_path: Path) -> None:
     """After a 403 for a clip the task is polled once, and its fresh URL is used."""
     fresh = {"id": "t", "state": "succeeded", "data": {"videos": [{"url": f"{server.url}/fresh.mp4"}]}}

@@ -128,7 +128,12 @@ class Urls:
         if isinstance(task, Problem):
             return task
         fresh = [video.url for video in task.videos]
-        self.all[number:] = fresh[number:] + self.all[max(number, len(fresh)) :]
+        # They may come in another order: a clip is known by its path, if each clip has one of its own.
+        known, paths = dict(zip(map(_path, fresh), fresh, strict=True)), set(map(_path, self.all))
+        if len(known) < len(fresh) or len(paths) < len(self.all):
+            known = {}
+        for place, old in enumerate(self.all[number:], number):
+            self.all[place] = known.get(_path(old), fresh[place] if place < len(fresh) else old)
         return None
 
 
@@ -212,7 +217,7 @@ class Fetch:
         if old == self.url:
             # A clip may need a second or two until its URL answers.
             yield Sleep(delay, "retry")
-        elif old.partition("?")[0] != self.url.partition("?")[0]:
+        elif _path(old) != _path(self.url):
             # An ETag says nothing of another file.
             self._etag = None
 
@@ -388,6 +393,11 @@ def is_text(beginning: bytes) -> bool:
     coding = "utf-16" if beginning.startswith(_UTF_16) else "utf-8-sig"
     start = beginning[: BEGINNING // 2].decode(coding, "replace").lstrip()
     return start.startswith(("<", "{")) or not _NOT_IN_TEXT & set(beginning)
+
+
+def _path(url: str) -> str:
+    """Return a URL without its signature."""
+    return url.partition("?")[0]
 
 
 def _is_web(url: httpx.URL) -> bool:

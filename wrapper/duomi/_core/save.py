@@ -41,10 +41,10 @@ class Folder(Protocol):
     """Where clips go."""
 
     path: Path
-    existing: set[str]
+    existing: dict[str, bool]
 
     def prepare(self, names: Sequence[str]) -> None:
-        """Make the folder, and learn which files exist."""
+        """Make the folder, and learn what exists, and whether it is a file."""
 
     def part(self, name: str) -> PartFile:
         """Return the part file of a clip."""
@@ -82,10 +82,11 @@ def save_flow(task: Task, target: Target, urls: Urls, runtime: Runtime, retry: R
     names = [file_name(task.task_id, number) for number in range(1, len(urls.all) + 1)]
     if error := (yield Disk(partial(folder.prepare, names))):
         raise DownloadError(f"{folder.path}: {why(error)}", "", str(folder.path)) from error
-    if if_exists == "error":
-        for name, url in zip(names, urls.all, strict=True):
-            if name in folder.existing:
-                raise _exists(folder.path / name, url, [])
+    for name, url in zip(names, urls.all, strict=True):
+        if not folder.existing.get(name, True):
+            raise DownloadError(f"{folder.path / name} already exists, and is no file", url, str(folder.path / name))
+        if if_exists == "error" and name in folder.existing:
+            raise _exists(folder.path / name, url, [])
     saved: list[str] = []
     for number, name in enumerate(names):
         path = folder.path / name

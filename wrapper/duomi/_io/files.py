@@ -25,7 +25,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.existing: set[str] = set()
+        self.existing: dict[str, bool] = {}
 
     def check(self, names: Sequence[str]) -> None:
         """Check, without a change, that the folder is one or can be made.
@@ -45,7 +45,7 @@ class Folder:
             raise ConfigurationError(f"{self.path}: {existing} cannot be written to")
 
     def prepare(self, names: Sequence[str]) -> None:
-        """Make the folder, and learn which files exist.
+        """Make the folder, and learn what exists, and whether it is a file.
 
         Raises:
             OSError: it cannot be a folder.
@@ -54,7 +54,8 @@ class Folder:
         for name in names:
             os.fsencode(self.path / name)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.existing = {name for name in names if os.path.lexists(self.path / name)}
+        paths = {name: self.path / name for name in names}
+        self.existing = {name: path.is_file() for name, path in paths.items() if os.path.lexists(path)}
 
     def part(self, name: str) -> PartFile:
         """Return the part file of a clip."""
