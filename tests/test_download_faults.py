@@ -306,6 +306,29 @@ def test_urls_that_stay_refused_end_with_the_attempts(tmp_path: Path, kind: str)
     assert clips == ["/1.mp4", *["/2.mp4"] * 4]
 
 
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_clip_without_a_length_is_saved_with_a_warning(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nothing tells the length, a clip that is cut off cannot be known, which the log says."""
+    cut_off = raw(head(200, {"content-type": "video/mp4"}), CLIP[:999])
+
+    with FaultServer([cut_off]) as server:
+        Caller(kind, server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "t.mp4 comes without its length, so a clip that is cut off looks complete"
+    ]
+
+
+def test_a_long_retry_after_of_a_clip_is_told(tmp_path: Path) -> None:
+    """A download that the server asks to wait too long for says so, as a call does."""
+    with FaultServer([answer(429, {}, retry_after="90")]) as server, pytest.raises(DownloadError) as caught:
+        Caller("sync", server.url)("download", Task.from_payload(finished(f"{server.url}/1.mp4")), tmp_path)
+
+    assert "status 429; asked to wait 90 s, more than max_retry_after (60 s)" in str(caught.value)
+
+
 def test_a_redirect_from_https_to_http_is_an_error(
     tmp_path: Path, trusted: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

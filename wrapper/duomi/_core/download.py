@@ -323,6 +323,8 @@ class Fetch:
                 # Without its mark the next attempt begins at the first byte.
                 self._etag = None
                 raise _Transient("status 206 with another range, or of another file, than was asked for")
+        if total is None and "transfer-encoding" not in headers:
+            log.warning("%s comes without its length, so a clip that is cut off looks complete", self._name)
         self._done, self.size = 0, total
         self.content_type = str(headers.get("content-type", ""))
         etag = headers.get("etag", "")
