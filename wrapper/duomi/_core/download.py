@@ -33,7 +33,15 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 import httpx
 
 from duomi._config import HEADERS, is_loopback
-from duomi._core.reply import TRANSIENT_STATUSES, Problem, codings, described, is_permanent, retry_after
+from duomi._core.reply import (
+    TRANSIENT_STATUSES,
+    Problem,
+    asked_too_much,
+    codings,
+    described,
+    is_permanent,
+    retry_after,
+)
 from duomi._core.request import RequestFlow, Runtime, Send, Sleep
 from duomi._errors import DownloadError
 from duomi._payload import one_line
@@ -190,7 +198,9 @@ class Fetch:
                 if isinstance(problem, _UrlExpired):
                     yield from self._refresh(problem, delay)
                 elif delay is None:
-                    raise self.error(str(problem), is_transient=True) from problem.__cause__
+                    asked, limit = problem.retry_after or 0.0, retry.max_retry_after
+                    why = f"{problem}; {asked_too_much(asked, limit)}" if asked > limit else str(problem)
+                    raise self.error(why, is_transient=True) from problem.__cause__
                 else:
                     log.info("%s: %s; attempt %d of %d", self._name, problem, failures + 1, retry.attempts)
                     yield Sleep(delay, "retry" if problem.retry_after is None else "retry-after")

@@ -116,7 +116,7 @@ class Problem(NamedTuple):
 
     def asks_too_much(self, max_retry_after: float) -> Self:
         """Return the same, which says that it asks for too long a pause."""
-        text = f"asked to wait {self.retry_after:g} s, more than max_retry_after ({max_retry_after:g} s)"
+        text = asked_too_much(self.retry_after or 0.0, max_retry_after)
         first, _, rest = str(self.error).partition("; ")
         return self.saying(f"{first}; {text}; {rest}")
 
@@ -362,6 +362,11 @@ def retry_after(value: str | None, sent_at: str | None = None) -> float | None:
         return seconds if seconds < math.inf else None
     until = read_http_date(text)
     return None if until is None else max(0.0, (until - (read_http_date(sent_at) or datetime.now(UTC))).total_seconds())
+
+
+def asked_too_much(seconds: float, limit: float) -> str:
+    """Say that a server asks for too long a pause."""
+    return f"asked to wait {seconds:g} s, more than max_retry_after ({limit:g} s)"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
