@@ -50,6 +50,8 @@ GET: dict[str, Situation] = {
     "400": ([answer(400, {"message": "bad id"})], ["refused", "400", "bad id"], False, {}),
     "HTML": ([answer(200, b"<html>", say="text/html")], ["the answer is not JSON", "GET", "200, text/html"], True, {}),
     "no task": ([answer(200, {})], ["the answer is not a task", "GET"], True, {}),
+    "an envelope of the vendor's own": ([answer(200, {"code": 1001, "msg": "no such id"})], ["the answer is not a task: no such id; GET", "200"], True, {}),
+    "an error without a code": ([answer(200, {"error": {"message": "Invalid token"}})], ["the answer is not a task: Invalid token"], True, {}),
     "a deviation, strict": ([answer(200, RUNNING | {"id": "x", "progress": "x"})], ["deviates from the contract", "/progress", "GET"], False, {"strict": True}),
     "a hang": ([hang], ["no complete answer within 0.3 s from 127.0.0.1", "GET /v1/videos/tasks/x"], True, {"timeout": 0.3}),
     "a drip": ([drip(head(200, {"content-length": "99"}), b"x", 0.05)], ["no complete answer within 0.3 s from 127.0.0.1", "GET"], True, {"timeout": 0.3}),

@@ -277,12 +277,10 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
             return parser.of_body(reply, "the answer is not JSON", cause=payload)
         body = find_task(payload)
         if reply.status != 200 or body is None:
-            code = refusal_code(payload)
-            return (
-                parser.of_body(reply, "the answer is not a task")
-                if code is None
-                else parser.of_status(reply, payload, code)
-            )
+            if (code := refusal_code(payload)) is not None:
+                return parser.of_status(reply, payload, code)
+            message = one_line(parser.redact(vendor_message(payload)))
+            return parser.of_body(reply, "the answer is not a task" + (f": {message}" if message else ""))
         task = Task._of(body, payload, task_id, reply.headers.get("date"))
         log_deviations(task, parser.redact)
         if strict and task.deviations:
