@@ -904,6 +904,10 @@ def test_a_key_that_cannot_be_right_is_rejected(name: str, source: str, monkeypa
         Duomi() if source == "variable" else Duomi(key)
 
     assert "0123456789" not in str(caught.value)
+    if source == "variable":
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        # The first frame is that of this test.
+        assert "56789" not in str([frame.locals for frame in told.stack[1:]])
     assert ("DUOMI_API_KEY: " in str(caught.value)) is (source == "variable")
 
 

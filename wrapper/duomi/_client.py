@@ -287,7 +287,9 @@ class Duomi:
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self._driver.settings.base_url!r})"
+        # What shows a traceback may show a client whose arguments were refused.
+        base_url = self._driver.settings.base_url if hasattr(self, "_driver") else None
+        return f"{type(self).__name__}(base_url={base_url!r})"
 
 
 class PollOnce(NamedTuple):

@@ -57,16 +57,9 @@ class APIKeyAuth(httpx.Auth):
         if not isinstance(key, str):
             raise ConfigurationError(f"the API key is a str, not {type(key).__name__}")
         key = key.strip()
-        if not key:
-            raise ConfigurationError(f"{source} is blank")
-        if not (key.isascii() and key.isprintable()):
-            raise ConfigurationError(f"{source} has characters that are not printable ASCII")
-        if len(key) > LONGEST_KEY:
-            raise ConfigurationError(f"{source} is longer than {LONGEST_KEY} characters")
-        if key[0] in _QUOTES or key[-1] in _QUOTES:
-            raise ConfigurationError(f"{source} is in quotes, which would be sent, too: leave them out")
-        if key.lower().startswith("authorization:"):
-            raise ConfigurationError(f"{source} begins with `Authorization:`: give the key alone")
+        if mistake := _mistake_in(key):
+            del key  # what shows a traceback may show its variables
+            raise ConfigurationError(f"{source} {mistake}")
         self.__key = key
         # A server may repeat the part behind a scheme word such as Bearer alone.
         secrets = [each for each in dict.fromkeys((key, key.rpartition(" ")[2])) if len(each) >= SHORTEST_SECRET]
@@ -135,6 +128,21 @@ class APIKeyAuth(httpx.Auth):
                 self.__escaped_in_body = re.compile(_written(self.__secrets).encode())
             body = self.__escaped_in_body.sub(b"***", body)
         return body
+
+
+def _mistake_in(key: str) -> str | None:
+    """Return what is wrong with a key, without the key."""
+    if not key:
+        return "is blank"
+    if not (key.isascii() and key.isprintable()):
+        return "has characters that are not printable ASCII"
+    if len(key) > LONGEST_KEY:
+        return f"is longer than {LONGEST_KEY} characters"
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        return "is in quotes, which would be sent, too: leave them out"
+    if key.lower().startswith("authorization:"):
+        return "begins with `Authorization:`: give the key alone"
+    return None
 
 
 def _written(secrets: Iterable[str]) -> str:
