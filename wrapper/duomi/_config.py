@@ -262,7 +262,9 @@ def _check_max_rate(max_rate: object) -> float:
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:
     text = (_variable("DUOMI_BASE_URL") or SERVER) if given is None else given
     source = "DUOMI_BASE_URL: the base URL" if given is None and _variable("DUOMI_BASE_URL") else "the base URL"
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{source} is a str, not {type(text).__name__}")
+    if not text.strip():
         raise ConfigurationError(f"{source} is blank")
     try:
         url = httpx.URL(text.strip())
