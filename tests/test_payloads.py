@@ -286,6 +286,7 @@ SIGNED_URLS = {
     "https://h/a.mp4?X-Tos-Expires=60&X-Tos-Date=20251101T122640Z": datetime(2025, 11, 1, 12, 27, 40, tzinfo=UTC),
     "https://h/a.mp4?x-oss-date=20251101T122640Z&x-oss-expires=60": datetime(2025, 11, 1, 12, 27, 40, tzinfo=UTC),
     "https://h/a.mp4?e=soon": None,
+    "https://h/a.mp4?expires=3600": None,
     "https://h/a.mp4?Expires=-1": None,
     "https://h/a.mp4?X-Amz-Date=today&X-Amz-Expires=3600": None,
     "https://h/a.mp4?X-Amz-Date=20251101T122640Z&X-Amz-Expires=" + "9" * 40: None,

@@ -33,6 +33,7 @@ _SYNONYMS = {
 DOCUMENTED_STATES = frozenset(state.value for state in TaskState)
 
 _MILLISECONDS_FROM = 1e11
+_FIRST_MOMENT = 1e9
 # What a server sends without end is kept, logged and shown only in part.
 STATE_KEPT = 40
 DEVIATIONS_KEPT = 100
@@ -164,7 +165,8 @@ def expiry(url: str) -> datetime | None:
             with contextlib.suppress(ValueError, OverflowError):
                 signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
                 return signed_at + timedelta(seconds=int(value))
-        elif (moment := read_time(value)) is not None:
+        # A smaller number is no moment, but a span from one that the URL does not tell.
+        elif (moment := read_time(value)) is not None and moment.timestamp() >= _FIRST_MOMENT:
             return moment
     return None
 
