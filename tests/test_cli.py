@@ -34,8 +34,8 @@ from duomi import (
 from duomi._cli import jobs, main
 from duomi._cli.screen import Screen, TaskResult, _end
 from duomi.simulator import CLIP, Script, Simulator
-from faults import FaultServer, hang
-from harness import KEY, until
+from faults import FaultServer, answer, hang
+from harness import KEY, payload, until
 from werkzeug import Request, Response
 
 TASKS = {
@@ -502,6 +502,18 @@ def test_the_module_short_help_and_a_byte_order_mark_work(tmp_path: Path, base_u
     process = start(tmp_path, base_url, "wait", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     out, _ = process.communicate("\ufeffvideo\r\n".encode(), timeout=20)
     assert (process.returncode, b"video" in out) == (0, True)
+
+
+@pytest.mark.parametrize("level", ["", "warning", "ERROR"])
+def test_verbose_shows_retries_whatever_the_log_is_set_to(
+    tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-v` is asked for at this moment, so it counts more than `DUOMI_LOG`."""
+    monkeypatch.setenv("DUOMI_LOG", level)
+    with FaultServer([answer(503, {}), answer(200, payload("succeeded"))]) as server:
+        done = duomi(tmp_path, server.url, "get", "video", "-v")
+
+    assert (done.returncode, "attempt 2 of 5" in done.stderr) == (0, True)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -48,6 +49,8 @@ app = typer.Typer(
 def _show_retries(wanted: bool) -> None:  # noqa: FBT001  (typer calls it)
     if wanted:
         logging.getLogger("duomi").setLevel(logging.INFO)
+        if os.environ.get("DUOMI_LOG", "").strip().lower() in {"warning", "error"}:
+            del os.environ["DUOMI_LOG"]  # or the client would set its level again
 
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
