@@ -184,6 +184,12 @@ class _Translation:
         for path, item in entries(paths):
             if "#" in path:
                 yield f"/paths/{escape(path)}", "no request has what stands behind #", "REVIEW"
+            if "://" in path:
+                yield (
+                    f"/paths/{escape(path)}",
+                    "is a whole address, which is asked with the key, whatever the server",
+                    "REVIEW",
+                )
             if found := followed(document, item):
                 paths[path] = copied(found) if found is not item else item
             else:
@@ -527,6 +533,10 @@ class _Translation:
         if where == "path" and (real := followed(self.document, schema)).get("default") is not None:
             yield "/schema/default", "a path parameter is always given, so its default is left out"
             schema = parameter["schema"] = {key: value for key, value in real.items() if key != "default"}
+        if where in {"header", "cookie"} and not str(followed(self.document, schema).get("default", "")).isascii():
+            yield "/schema/default", f"a {where} is ASCII, so its default is left out"
+            real = followed(self.document, schema)
+            schema = parameter["schema"] = {key: value for key, value in real.items() if key != "default"}
         found, style = self.kinds(schema), (parameter.get("explode", True), parameter.get("style", "form"))
         several = (
             where == "query" and self.is_flat(schema) and (style == (True, "form") or not found & {"array", "object"})
@@ -610,15 +620,16 @@ class _Translation:
                 yield f"/parameters/{number}", "is no parameter, and is left out"
                 continue
             real = followed(self.document, entry)
-            key = (str(real.get("in")), str(real.get("name", number)))
-            if key[0] in {"header", "cookie"} and not key[1].isascii():
-                yield f"/parameters/{number}", f"a {key[0]} has an ASCII name, so {key[1]!r} is left out"
+            where, name = str(real.get("in")), str(real.get("name", number))
+            key = (where, name.lower() if where == "header" else name)
+            if where in {"header", "cookie"} and not name.isascii():
+                yield f"/parameters/{number}", f"a {where} has an ASCII name, so {name!r} is left out"
                 continue
-            if key == ("header", "Content-Type") and holder.get("requestBody") and real.get("required"):
+            if key == ("header", "content-type") and holder.get("requestBody") and real.get("required"):
                 yield f"/parameters/{number}", "the body says its type, so it need not be given"
                 entry = {**real, "required": False}  # noqa: PLW2901
             if key in kept:
-                said = f"there is a {key[0]} parameter {key[1]!r} before it, so it is left out"
+                said = f"there is a {where} parameter {name!r} before it, so it is left out"
                 yield f"/parameters/{number}", said
             kept.setdefault(key, entry)
         holder["parameters"] = list(kept.values())

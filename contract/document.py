@@ -121,7 +121,7 @@ def _yaml_blocks(text: str) -> list[str]:
     """Return the fenced blocks of a Markdown page that have a contract, or else the text itself."""
     if re.match(r"\s*(\{|openapi:|swagger:)", text):
         return [text]
-    blocks = [m["body"] for m in _FENCE.finditer(text) if m["language"].lower() in {"yaml", "yml", "json"}]
+    blocks = [m["body"] for m in _FENCE.finditer(text) if m["language"].lower() in {"yaml", "yml", "json", ""}]
     # An example beside the contract is not a second contract.
     contracts = [b for b in blocks if re.search(r"""^\s*["']?(openapi|swagger)["']?\s*:""", b, re.MULTILINE)]
     return contracts or blocks[:1] or [text]
@@ -142,7 +142,7 @@ def _openapi(text: str, name: str) -> dict[str, Any]:
 def parse(text: str, name: str) -> dict[str, Any]:
     """Parse YAML or JSON into a mapping of plain JSON values of bounded size, which nobody may change."""
     try:
-        loaded = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_Loader)  # noqa: S506
+        loaded = json.loads(text) if text.lstrip().startswith("{") else _load(text)
         _measure(loaded, name, {}, 0)
         plain = json.dumps(loaded, ensure_ascii=False, allow_nan=False, default=str)
         plain.encode()
@@ -156,6 +156,32 @@ def parse(text: str, name: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ContractError(f"{name}: holds no mapping")
     return document
+
+
+def _load(text: str) -> Any:
+    """Load YAML, and reject a key that stands twice in a mapping, since one of its values would be lost."""
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        left, seen = [root], set[int]()
+        while left:
+            node = left.pop()
+            if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+                continue
+            seen.add(id(node))
+            is_mapping = isinstance(node, yaml.MappingNode)
+            left += [value for _, value in node.value] if is_mapping else node.value
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if is_mapping else []
+            known: set[str] = set()
+            for key in keys:
+                if key.value in known:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                    )
+                known.add(key.value)
+        return None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 def dump(document: dict[str, Any]) -> str:

@@ -100,7 +100,7 @@ def jsonpath(pointer: str) -> str:
         if token.isdigit() and before in {"parameters", "allOf", "anyOf", "oneOf"}:
             path += f"[{token}]"
         else:
-            path += f".{token}" if re.fullmatch(r"[A-Za-z]\w*", token) else f"['{token}']"
+            path += f".{token}" if re.fullmatch(r"[A-Za-z]\w*", token, re.ASCII) else f"['{token}']"
         before = token
     return path
 
@@ -123,7 +123,8 @@ def _make_names(document: dict[str, Any]) -> None:
 
     names = [operation_name(operation) for _, _, operation in operations(document)]
     taken = {PythonIdentifier(name, "") for name in names if name}
-    for path, method, operation in operations(document):
+    # In an order of their own, since a page may list them in another one tomorrow.
+    for path, method, operation in sorted(operations(document), key=lambda each: each[:2]):
         if operation_name(operation) is None:
             operation.pop("operationId", None)
             operation[_MADE] = True

@@ -20,6 +20,7 @@ from contract.document import (
     entries,
     mapping,
     operations,
+    path_key,
     read,
     read_contract,
 )
@@ -59,7 +60,9 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
             raise ContractError(f"{page.name}: /servers: {said}")
     lines: list[str] = []
     merged = join(pages, lines, overlay_of(current.parent))
-    kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
+    # A path is the same whatever it calls its parameters.
+    new = {path_key(path)[0] for path in merged["paths"]}
+    kept = {} if only else {path: item for path, item in old.get("paths", {}).items() if path_key(path)[0] not in new}
     servers = merged.get("servers")
     if not addresses(merged) and old.get("servers"):
         lines += ["NOTE   /servers: no address has a host, so the contract's servers stay"] if servers else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import itertools
 import json
@@ -37,7 +38,7 @@ from contract.document import (
     walk,
 )
 from contract.overlay import jsonpath, way_out
-from contract.schemas import normal, variants
+from contract.schemas import normal, text_of, variants
 
 _POINTER = "x-duomi-pointer"
 # What code is made of, besides; a mistake in anything else is no reason to reject a page.
@@ -122,20 +123,24 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
     values = [value for value in schema.get("enum") or [] if value is not None]
     if values and schema.get("type") != "boolean" and len({type(value) for value in values}) == 1:
         given = schema.get("x-enum-varnames")
-        if not _are_names(values, given if isinstance(given, list) else []):
+        are_names = _are_names(values, given if isinstance(given, list) else [])
+        if not are_names or (not given and not all(str(value)[:1].isalpha() for value in values)):
+            # The generator would count the values that begin with no letter.
             schema["x-enum-varnames"] = _enum_names(values)
-            if given is not None or _are_names(values, schema["x-enum-varnames"]):
+            if not are_names and (given is not None or _are_names(values, schema["x-enum-varnames"])):
                 yield f"NOTE   {pointer}/enum: its names would collide, so they are numbered"
-    if schema.get("default") is not None:
+    default = schema.get("default")
+    if isinstance(default, dict | list):
+        yield f"NOTE   {pointer}/default: the generated code has no such default, so it is left out"
+        del schema["default"]
+    elif default is not None:
         parts = [part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key) or []]
         named, _ = resolve(document, parts[0], pointer) if len(parts) == 1 and "$ref" in parts[0] else ({}, "")
         alone = {key: value for key, value in (named if parts else schema).items() if key in _SCALAR}
-        if not _is_built({**alone, "default": schema["default"]}, config) and _is_built(alone, config):
-            yield f"NOTE   {pointer}/default: {schema['default']!r} is no such value, and is left out"[:300]
+        made = _built({**alone, "default": default}, config)
+        if _built(alone, config) and not (made and _is_default(made, default)):
+            yield f"NOTE   {pointer}/default: {default!r} is no such value in code, and is left out"[:300]
             del schema["default"]
-    if isinstance(schema.get("default"), dict | list):
-        yield f"NOTE   {pointer}/default: the generated code has no such default, so it is left out"
-        del schema["default"]
 
 
 def _fit_body(document: dict[str, Any], body: dict[str, Any], pointer: str) -> Iterator[str]:
@@ -147,15 +152,26 @@ def _fit_body(document: dict[str, Any], body: dict[str, Any], pointer: str) -> I
             yield f"NOTE   {pointer}/content/{escape(media)}/schema: the generator cannot leave it out, so it must be given"
 
 
-def _is_built(schema: dict[str, Any], config: Config) -> bool:
+def _built(schema: dict[str, Any], config: Config) -> Property | None:
+    """Return what the generator makes of a value without parts, or None."""
     data, name = oai.Schema.model_validate(schema), oai.UntrustedString("x")
-    try:
+    with suppress(Exception):  # on invalid input the generator may raise any error
         built, _ = property_from_data(
             name=name, required=False, data=data, schemas=Schemas(), parent_name="X", config=config
         )
-    except Exception:  # on invalid input the generator may raise any error
+        return None if isinstance(built, ParseError) else built
+    return None
+
+
+def _is_default(made: Property, default: Any) -> bool:
+    """Tell whether the generated code has a default as the page has it, be it written as a text."""
+    if made.default is None:
         return False
-    return not isinstance(built, ParseError)
+    try:
+        value = ast.literal_eval(made.default.python_code.as_unembedded_code())
+    except (ValueError, SyntaxError):  # an enum's member, a date
+        return True
+    return bool(value == default) or text_of(value) == text_of(default)
 
 
 def _are_names(values: list[Any], names: list[Any]) -> bool:
@@ -170,11 +186,15 @@ def _are_names(values: list[Any], names: list[Any]) -> bool:
 
 
 def _enum_names(values: list[Any]) -> list[str]:
-    names: list[str] = []
-    for number, value in enumerate(values):
-        name = snake_case(str(value)).upper() if str(value)[:1].isalpha() else f"VALUE_{number}"
-        names.append(name if name.isidentifier() and name not in names else f"{name}_{number}".replace("__", "_"))
-    return names
+    """Return a name for each value of an enum, made of the value, wherever it stands in the list."""
+    names: dict[str, Any] = {}
+    for value in sorted(values):
+        text = str(value) if str(value)[:1].isalpha() else f"VALUE_{str(value) or 'EMPTY'}"
+        text = text.replace("-", "NEGATIVE_") if isinstance(value, int) else re.sub(r"\W+", "_", text)
+        made = snake_case(text).upper()
+        each = (made, *(f"{made}_{number}" for number in range(2, len(values) + 2)))
+        names[next(name for name in each if name.isidentifier() and name not in names)] = value
+    return sorted(names, key=lambda name: values.index(names[name]))
 
 
 def validate(

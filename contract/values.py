@@ -10,7 +10,7 @@ import json
 import types
 import typing
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -31,6 +31,11 @@ _PYTHON: Mapping[Any, str] = {
 _TAKEN: Mapping[type, set[str]] = {
     type(None): {"any", "null"}, bool: {"any", "boolean"}, int: {"any", "integer", "number", "enum"}, float: {"any", "number"},
     str: {"any", "string", "enum", "date-time", "date", "uuid", "binary"}, list: {"any", "array"}, dict: {"any", "object"},
+}  # fmt: skip
+
+# How the generated code reads a text of such a kind.
+_FORMS: Mapping[str, Callable[[str], Any]] = {
+    "date": dt.date.fromisoformat, "date-time": dt.datetime.fromisoformat, "uuid": uuid.UUID,
 }  # fmt: skip
 
 
@@ -152,8 +157,7 @@ def misfit(document: dict[str, Any], node: Any, value: Any, path: str = "") -> s
     """Return where in a JSON value a schema does not hold, and why, or None if its types hold."""
     every = [schema for schema, _ in leaves(document, node)]
     found = {kind: schema for schema in every for kind in kinds(schema)}
-    taken = _TAKEN.get(type(value), set())
-    if not any(kind in taken or kind.startswith("const ") for kind in found):
+    if not any(_fits(kind, value) for kind in found):
         return f"{path or '/'} is {json.dumps(value, ensure_ascii=False)[:80]}, not {' or '.join(sorted(found))}"
     inside: list[tuple[Any, Any, str]] = []
     if isinstance(value, list) and "array" in found:
@@ -165,6 +169,16 @@ def misfit(document: dict[str, Any], node: Any, value: Any, path: str = "") -> s
                 return f"{path}/{name} is missing"
         inside = [(field.schema, value[name], f"{path}/{name}") for name, field in fields.items() if name in value]
     return next((said for each in inside if (said := misfit(document, *each))), None)
+
+
+def _fits(kind: str, value: Any) -> bool:
+    """Tell whether a JSON value is of a kind."""
+    if kind in _FORMS and isinstance(value, str):
+        with suppress(ValueError):
+            _FORMS[kind](value)
+            return True
+        return False
+    return kind in _TAKEN.get(type(value), ()) or kind.startswith("const ")
 
 
 def examples(holder: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:

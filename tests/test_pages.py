@@ -463,6 +463,14 @@ FIELDS_READ: dict[str, tuple[Part, Part, list[Any], str, str]] = {
     "one of two constants that are true or false": (
         {"oneOf": [{"const": True}, {"const": False}]}, {}, [True, False], "x: bool | Unset", "/x/oneOf: True is one of other values, so any boolean",
     ),
+    "a default with quotation marks, which the generator escapes twice": (
+        {"type": "string", "default": 'say "hi"'}, {}, ['say "hi"'], "x: str | Unset = UNSET", "/x/default: 'say \"hi\"' is no such value in code",
+    ),
+    "texts that begin with no letter": (
+        {"type": "string", "enum": ["9:16", "16:9", "", "b", "B", "1080P"]}, {}, ["9:16", "other"],
+        'VALUE_9_16 = "9:16"', "/x/enum: its names would collide",
+    ),
+    "numbers that are not listed": ({"type": "integer", "enum": [3, -3]}, {}, [3, 7], "VALUE_NEGATIVE_3 = -3", ""),
     "a default of which the generator makes an error": (
         {"type": "integer", "default": "inf"}, {}, [1], "x: int | Unset", "/x/default: 'inf' is no such value",
     ),
@@ -602,6 +610,92 @@ def test_a_body_is_sent_in_the_form_that_holds_it(taken: Taken, name: str) -> No
     )
 
 
+# The path, its parameters, the code that comes out, and what is said.
+PARAMETERS_TAKEN: dict[str, tuple[str, list[Part], str, str]] = {
+    "a header twice, in other letters": (
+        "/a", [{"name": "X-A", "in": "header"}, {"name": "x-a", "in": "header"}], "x_a: str | Unset",
+        "NOTE   /paths/~1a/get/parameters/1: there is a header parameter 'x-a' before it",
+    ),
+    "a header with a default in Chinese": (
+        "/a", [{"name": "X-A", "in": "header", "schema": {"type": "string", "default": "Bearer 密钥"}}], "x_a: str | Unset = UNSET",
+        "NOTE   /paths/~1a/get/parameters/0/schema/default: a header is ASCII, so its default is left out",
+    ),
+    "a query in the path, beside another": (
+        "/a?action=list", [{"name": "page", "in": "query", "schema": {"type": "integer"}}], '"url": "/a?action=list"',
+        "REVIEW /paths/~1a?action=list/get: the generated function sends no 'action=list' beside its parameters",
+    ),
+    "a query in the path": ("/a?action=list", [], '"url": "/a?action=list"', ""),
+    "a whole address": (
+        "https://elsewhere.example/a", [], '"url": "https://elsewhere.example/a"',
+        "REVIEW /paths/https:~1~1elsewhere.example~1a: is a whole address, which is asked with the key",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARAMETERS_TAKEN)
+def test_a_parameter_that_http_sends_otherwise_is_told(taken: Taken, name: str) -> None:
+    """What no request can say as the page says it is left out or told."""
+    path, parameters, code_made, said = PARAMETERS_TAKEN[name]
+    page = taken.root.parent / "page.json"
+    operation = {"operationId": "ask", "parameters": parameters, "responses": {}}
+    page.write_text(json.dumps({"openapi": "3.0.1", "info": {}, "paths": {path: {"get": operation}}}), encoding="utf-8")
+
+    code, out, error = taken.run(page)
+
+    assert (code, error) == (0, "")
+    assert said in out
+    assert code_made in taken.text("api/*/ask.py")
+
+
+def test_paths_of_one_name_have_the_same_modules_in_any_order(taken: Taken) -> None:
+    """Which of two paths has the plain name does not depend on the order in which the page lists them."""
+    made = []
+    for paths in (["/jobs", "/jobs/"], ["/jobs/", "/jobs"]):
+        page = taken.root.parent / "page.json"
+        operations: dict[str, Any] = {path: {"get": {"responses": {}}} for path in paths}
+        page.write_text(json.dumps({"openapi": "3.0.1", "info": {}, "paths": operations}), encoding="utf-8")
+        assert taken.run(page)[0] == 0
+        folder = taken.root / "generated/duomi_api/api"
+        made.append({file.stem: file.read_text(encoding="utf-8") for file in folder.glob("*/[a-z]*.py")})
+
+    assert made[0] == made[1]
+
+
+def test_a_path_is_the_same_whatever_it_calls_its_parameters(taken: Taken) -> None:
+    """A page that calls a path's parameter otherwise replaces the old path, beside which it would be made twice."""
+    page = taken.root.parent / "page.md"
+    text = (PAGES.parent / "query-task.md").read_text(encoding="utf-8")
+    page.write_text(text.replace("task_id", "id"), encoding="utf-8")
+
+    code, out, error = taken.run(page, only=False)
+
+    assert (code, error) == (0, "")
+    assert "BREAK  /paths/~1v1~1videos~1tasks~1{task_id}/get: operation -> nothing" in out
+
+
+def test_a_key_that_stands_twice_is_an_error(taken: Taken) -> None:
+    """Of two paths of one name a reader of YAML would lose one; keys that a merge brings do not count."""
+    one = "  /a: {get: {responses: {}}}\n"
+    text = f"openapi: 3.0.1\ninfo: {{}}\nx-a: &a {{<<: &b {{x: 1}}, x: 2}}\nx-c: {{<<: [*a, *b], x: 3}}\npaths:\n{one}"
+    page = taken.root.parent / "page.yaml"
+    page.write_text(text, encoding="utf-8")
+    assert taken.run(page)[0] == 0
+
+    page.write_text(text + one, encoding="utf-8")
+
+    assert taken.run(page)[2] == f"{page}: not YAML: the key '/a' stands twice (line 7)\n"
+
+
+def test_a_block_that_names_no_language_is_read(taken: Taken) -> None:
+    """A page may put its contract between plain fences."""
+    page = taken.root.parent / "page.md"
+    text = "openapi: 3.0.1\ninfo: {}\npaths: {/a: {get: {operationId: ask, responses: {}}}}\n"
+    page.write_text(f"# A\n\n```\ncurl https://h\n```\n\n```\n{text}```\n", encoding="utf-8")
+
+    assert taken.run(page)[0] == 0
+    assert taken.text("api/*/ask.py")
+
+
 # Paths, the name of each operation or none, its module without the number that a path makes, and what is said.
 PATHS_TAKEN: dict[str, tuple[dict[str, str], list[str], str]] = {
     "a slash at the end": (
@@ -701,6 +795,8 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "another type inside": ({"a": "2025-01-02", "list": [{"n": 5}]}, "/list/0/n is 5, not array"),
     "a number": ({"a": 1}, "/a is 1, not date"),
     "a field too few": ({}, "/a is missing"),
+    "a date in another form": ({"a": "2025/01/02"}, '/a is "2025/01/02", not date'),
+    "a number as text, which the model takes": ({"a": "2025-01-02", "count": "5"}, '/count is "5", not integer'),
 }
 
 
@@ -712,7 +808,11 @@ def test_the_report_says_where_an_example_does_not_fit(taken: Taken, name: str) 
     answer = {
         "type": "object",
         "required": ["a"],
-        "properties": {"a": {"type": "string", "format": "date"}, "list": {"type": "array", "items": item}},
+        "properties": {
+            "a": {"type": "string", "format": "date"},
+            "count": {"type": "integer"},
+            "list": {"type": "array", "items": item},
+        },
     }
     operation = answering("get_one", answer)
     operation["responses"]["200"]["content"]["application/json"]["example"] = example
@@ -881,21 +981,25 @@ def test_types_that_cannot_be_joined_are_an_error(taken: Taken) -> None:
     assert "/components/schemas/Base/properties/id/type" in error
 
 
-def test_the_line_of_a_contradiction_lifts_it(taken: Taken) -> None:
+@pytest.mark.parametrize("name", ["Base", "Base任务"])
+def test_the_line_of_a_contradiction_lifts_it(taken: Taken, name: str) -> None:
     """Where two pages contradict each other overlay.yaml may say what shall be, in the words of the message."""
-    action = '{target: "$.components.schemas.Base.properties.id", update: {description: d}}'
+    pages = [taken.root.parent / page for page in ("m-d1.json", "m-d2.json")]
+    for page in pages:
+        page.write_text((PAGES / page.name).read_text(encoding="utf-8").replace("Base", name), encoding="utf-8")
+    action = f"{{target: \"$.components.schemas['{name}'].properties.id\", update: {{description: d}}}}"
     (taken.root / "overlay.yaml").write_text(EMPTY.replace("[]", f"[{action}]"), encoding="utf-8")
-    _, _, error = taken.run("m-d1.json", "m-d2.json")
+    _, _, error = taken.run(*pages)
     line = re.search(r"overlay.yaml could lift it: (\{target: .*\})$", error.strip())
     assert line is not None
     for value in ("integer", "boolean"):
         action = re.sub(r"type: \w+", f"type: {value}", line[1])
         (taken.root / "overlay.yaml").write_text(EMPTY.replace("[]", f"[{action}]"), encoding="utf-8")
 
-        code, _, error = taken.run("m-d1.json", "m-d2.json")
+        code, _, error = taken.run(*pages)
 
         assert (code, error) == (0, "")
-        assert f"id: {value[:3]}" in taken.text("models/base.py").replace("boolean", "bool")
+        assert f"id: {value[:3]}" in taken.text("models/base*.py").replace("boolean", "bool")
 
 
 def test_all_contradictions_are_told_at_once(taken: Taken) -> None:
@@ -931,7 +1035,7 @@ def test_bodies_that_differ_are_joined(taken: Taken) -> None:
     assert "only1: str" in body_text
     assert all(f'"{value}"' in taken.text("models/post_v1_things_body_kind.py") for value in "abc")
     reviews = [line for line in out.splitlines() if line.startswith("REVIEW") and "differ" in line]
-    assert [line.split(": ")[0].rpartition("/")[2] for line in reviews] == ["enum", "required"]
+    assert [line.split(": ")[0].rpartition("/")[2] for line in reviews] == ["enum", "only0", "only1", "required"]
     assert all("0.json" in line and "1.json" in line for line in reviews)
 
 
@@ -1164,7 +1268,7 @@ def test_a_video_is_created_as_the_page_says(
     assert (checkout / saved).stat().st_size > 0
     assert (by_path.returncode, by_path.stderr) == (0, "")
     assert EXAMPLE_ID in by_path.stdout
-    assert answer.bodies[0] == {"model": "small", "prompt": "A cat on a skateboard", "duration": 10}
+    assert answer.bodies[0] == {"model": "small", "prompt": "A cat", "duration": 10}
     labels = (checkout / "generated/duomi_api/models/create_video_body_duration.py").read_text(encoding="utf-8")
     assert '{10: "短", 15: "长"}' in labels
 
