@@ -126,8 +126,10 @@ def _verdict(part: Part, aspect: str, before: Any, after: Any) -> tuple[str, str
             return BREAK, "calls that send another value are refused"
         case "enum":
             return REVIEW, _enum_meaning(before, after)
-        case "extras" if part.sent and after is False:
-            return BREAK, "calls with other fields are refused"
+        case "extras" if after is False:
+            return (
+                (BREAK, "calls with other fields are refused") if part.sent else (REVIEW, "other fields are not kept")
+            )
         case "constraints" if part.sent:
             return _limits(before or {}, after or {})
         case "conditions":

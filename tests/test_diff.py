@@ -92,6 +92,7 @@ CHANGES: dict[str, tuple[Edit, str | None]] = {
     "form of names": (lambda d: d.schema.update(propertyNames={"pattern": "^[a-z]+$"}), "REVIEW"),
     "fields by a pattern": (lambda d: d.schema.update(patternProperties={"^x-": {"type": "string"}}), "REVIEW"),
     "field that needs another": (lambda d: d.schema.update(dependentRequired={"data": ["message"]}), "REVIEW"),
+    "no other fields": (lambda d: d.schema.update(additionalProperties=False), "REVIEW"),
     "condition": (
         lambda d: d.schema.update({"if": {"required": ["data"]}, "then": {"required": ["message"]}}),
         "REVIEW",
