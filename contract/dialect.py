@@ -530,12 +530,13 @@ class _Translation:
     def written(self, parameter: dict[str, Any]) -> Notes:
         """Say as text what the generator does not write into a path, a query, a header or a cookie."""
         schema, where = parameter["schema"], str(parameter.get("in"))
-        if where == "path" and (real := followed(self.document, schema)).get("default") is not None:
-            yield "/schema/default", "a path parameter is always given, so its default is left out"
-            schema = parameter["schema"] = {key: value for key, value in real.items() if key != "default"}
-        if where in {"header", "cookie"} and not str(followed(self.document, schema).get("default", "")).isascii():
-            yield "/schema/default", f"a {where} is ASCII, so its default is left out"
-            real = followed(self.document, schema)
+        real, why = followed(self.document, schema), ""
+        if where == "path" and real.get("default") is not None:
+            why = "a path parameter is always given"
+        elif where in {"header", "cookie"} and not str(real.get("default")).isascii():
+            why = f"a {where} is ASCII"
+        if why:
+            yield "/schema/default", f"{why}, so its default is left out"
             schema = parameter["schema"] = {key: value for key, value in real.items() if key != "default"}
         found, style = self.kinds(schema), (parameter.get("explode", True), parameter.get("style", "form"))
         several = (
