@@ -88,7 +88,7 @@ def test_a_transient_failure_of_a_download_is_retried(call: Caller, server: Serv
     assert path.read_bytes() == CLIP
 
 
-@pytest.mark.parametrize("if_exists", ["skip", "replace", "error"])
+@pytest.mark.parametrize("if_exists", ["skip", "error"])
 @pytest.mark.parametrize("what", ["a folder", "a link to nothing"])
 def test_what_is_no_file_is_no_saved_clip(
     call: Caller, server: Server, tmp_path: Path, what: str, if_exists: str
@@ -112,6 +112,8 @@ REORDERED = {
     "under other paths": (["/1?s=1", "/2?s=1"], ["/3?s=2", "/4?s=2"], "/4?s=2"),
     "under one path": (["/v?id=1", "/v?id=2"], ["/v?id=1&s=2", "/v?id=2&s=2"], "/v?id=2&s=2"),
     "one less": (["/1?s=1", "/2?s=1"], ["/2?s=2"], "/2?s=2"),
+    "one under another path": (["/1?s=1", "/2?s=1"], ["/1?s=2", "/3?s=2"], "/3?s=2"),
+    "in another order, and one under another path": (["/1?s=1", "/2?s=1"], ["/3?s=2", "/1?s=2"], "/3?s=2"),
 }
 
 

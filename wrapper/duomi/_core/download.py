@@ -140,8 +140,11 @@ class Urls:
         known, paths = dict(zip(map(_path, fresh), fresh, strict=True)), set(map(_path, self.all))
         if len(known) < len(fresh) or len(paths) < len(self.all):
             known = {}
-        for place, old in enumerate(self.all[number:], number):
-            self.all[place] = known.get(_path(old), fresh[place] if place < len(fresh) else old)
+        others = iter([url for url in fresh if not known or _path(url) not in paths])
+        for place, old in enumerate(self.all):
+            new = known.get(_path(old)) or next(others, old)
+            if place >= number:
+                self.all[place] = new
         return None
 
 

@@ -83,7 +83,7 @@ def save_flow(task: Task, target: Target, urls: Urls, runtime: Runtime, retry: R
     if error := (yield Disk(partial(folder.prepare, names))):
         raise DownloadError(f"{folder.path}: {why(error)}", "", str(folder.path)) from error
     for name, url in zip(names, urls.all, strict=True):
-        if not folder.existing.get(name, True):
+        if if_exists != "replace" and not folder.existing.get(name, True):
             raise DownloadError(f"{folder.path / name} already exists, and is no file", url, str(folder.path / name))
         if if_exists == "error" and name in folder.existing:
             raise _exists(folder.path / name, url, [])
