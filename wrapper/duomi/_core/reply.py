@@ -221,12 +221,14 @@ class ReplyParser(NamedTuple):
             return f"{self.host} leads elsewhere, and is not followed"
         return _MEANINGS.get(status) or (f"{self.host} has failed" if status >= 500 else "refused")
 
-    def of_body(self, reply: Reply, text: str, *, transient: bool = True, cause: Exception | None = None) -> Problem:
+    def of_body(
+        self, reply: Reply, text: str, *, transient: bool = True, cause: Exception | None = None, message: str = ""
+    ) -> Problem:
         """Return the problem of a response that is not what was asked for."""
         content_type = one_line(self.redact(reply.headers.get("content-type", "")))
         kind = content_type or "no content type"
         error = APIResponseError(
-            f"{text}; {self.call}: status {reply.status}, {kind}",
+            f"{text}; {self.call}: status {reply.status}, {kind}" + (f": {message}" if message else ""),
             reply.status, content_type, self.shown(reply), transient,
         )  # fmt: skip
         return Problem(error, transient, cause=cause)
@@ -280,7 +282,7 @@ def read_task(task_id: str, *, strict: bool) -> Read[Task]:
             if (code := refusal_code(payload)) is not None:
                 return parser.of_status(reply, payload, code)
             message = one_line(parser.redact(vendor_message(payload)))
-            return parser.of_body(reply, "the answer is not a task" + (f": {message}" if message else ""))
+            return parser.of_body(reply, "the answer is not a task", message=message)
         task = Task._of(body, payload, task_id, reply.headers.get("date"))
         log_deviations(task, parser.redact)
         if strict and task.deviations:
