@@ -184,7 +184,7 @@ class _Translation:
         for path, item in entries(paths):
             if "#" in path:
                 yield f"/paths/{escape(path)}", "no request has what stands behind #", "REVIEW"
-            if "://" in path:
+            if path.startswith(("http://", "https://")):
                 yield (
                     f"/paths/{escape(path)}",
                     "is a whole address, which is asked with the key, whatever the server",
@@ -468,11 +468,13 @@ class _Translation:
             has_fields
             and len(listed) == 1
             and "$ref" in listed[0]
-            and (source := object_of(self.document, listed[0]))["properties"]
+            and _is_object(real := followed(self.document, listed[0]))
         ):
             yield "/allOf", "has fields beside it, so all stand in one object"
             del schema["allOf"]
-            _borrowed(schema, source, {})
+            _borrowed(schema, object_of(self.document, real), {})
+            needed = [*schema.get("required", []), *(name for _, name in entries(real.get("required")))]
+            schema.update({"required": list(dict.fromkeys(needed))} if needed else {})
         for key in ("anyOf", "oneOf"):
             listed = [mapping(part) for _, part in entries(schema.get(key))]
             if listed and not any(part.keys() & _SHAPES for part in listed):

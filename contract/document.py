@@ -41,7 +41,7 @@ INSIDE: Mapping[str, Mapping[str, str]] = {
 PARTS = {key for inside in INSIDE.values() for key, kind in inside.items() if kind.startswith("*")}
 
 _FENCE = re.compile(
-    r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:^(?P=fence)[ \t]*$|(?P=fence)?\Z)",
+    r"^(?P<fence>`{3,}+|~{3,}+)[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:^(?P=fence)[ \t]*$|(?P=fence)?\Z)",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -121,10 +121,15 @@ def _yaml_blocks(text: str) -> list[str]:
     """Return the fenced blocks of a Markdown page that have a contract, or else the text itself."""
     if re.match(r"\s*(\{|openapi:|swagger:)", text):
         return [text]
-    blocks = [m["body"] for m in _FENCE.finditer(text) if m["language"].lower() in {"yaml", "yml", "json", ""}]
+    blocks = [(m["language"].lower(), m["body"]) for m in _FENCE.finditer(text)]
+    named = [body for language, body in blocks if language in {"yaml", "yml", "json"}]
+    unnamed = [body for language, body in blocks if not language]
     # An example beside the contract is not a second contract.
-    contracts = [b for b in blocks if re.search(r"""^\s*["']?(openapi|swagger)["']?\s*:""", b, re.MULTILINE)]
-    return contracts or blocks[:1] or [text]
+    is_contract = re.compile(r"""^\s*\{?\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
+    for found in (named, unnamed):
+        if contracts := [body for body in found if is_contract.search(body)]:
+            return contracts
+    return named[:1] or [text]
 
 
 def _openapi(text: str, name: str) -> dict[str, Any]:
@@ -142,6 +147,8 @@ def _openapi(text: str, name: str) -> dict[str, Any]:
 def parse(text: str, name: str) -> dict[str, Any]:
     """Parse YAML or JSON into a mapping of plain JSON values of bounded size, which nobody may change."""
     try:
+        if max(map(text.count, ",\n")) > MOST_VALUES:
+            raise ContractError(f"{name}: holds more than {MOST_VALUES:,} values")
         loaded = json.loads(text) if text.lstrip().startswith("{") else _load(text)
         _measure(loaded, name, {}, 0)
         plain = json.dumps(loaded, ensure_ascii=False, allow_nan=False, default=str)
@@ -172,6 +179,7 @@ def _load(text: str) -> Any:
             is_mapping = isinstance(node, yaml.MappingNode)
             left += [value for _, value in node.value] if is_mapping else node.value
             keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if is_mapping else []
+            keys = [key for key in keys if not key.tag.endswith(":merge")]
             known: set[str] = set()
             for key in keys:
                 if key.value in known:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, count
@@ -121,18 +122,20 @@ def _make_names(document: dict[str, Any]) -> None:
     from openapi_python_client.schema import UntrustedString  # noqa: PLC0415
     from openapi_python_client.strings import PythonIdentifier  # noqa: PLC0415
 
-    names = [operation_name(operation) for _, _, operation in operations(document)]
-    taken = {PythonIdentifier(name, "") for name in names if name}
-    # In an order of their own, since a page may list them in another one tomorrow.
-    for path, method, operation in sorted(operations(document), key=lambda each: each[:2]):
+    made = {
+        (path, method): PythonIdentifier(name, "") if (name := operation_name(operation))
+        else generate_operation_id(path=UntrustedString(path), method=method, prefix="")
+        for path, method, operation in operations(document)
+    }  # fmt: skip
+    times = Counter(made.values())
+    for path, method, operation in operations(document):
         if operation_name(operation) is None:
             operation.pop("operationId", None)
             operation[_MADE] = True
-            made = generate_operation_id(path=UntrustedString(path), method=method, prefix="")
-            if not path.isascii() or made in taken:
+            # None of those that share a name has it, so that a new path never takes that of an old one.
+            if not path.isascii() or times[made[path, method]] > 1:
                 digest = hashlib.sha256(path.encode()).hexdigest()[:8]
                 operation["operationId"] = f"{'_'.join(_words(path, method))}_{digest}"
-            taken.add(made)
 
 
 def _words(path: str, method: str) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import hashlib
 import itertools
 import json
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -128,7 +131,7 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
             # The generator would count the values that begin with no letter.
             schema["x-enum-varnames"] = _enum_names(values)
             if not are_names and (given is not None or _are_names(values, schema["x-enum-varnames"])):
-                yield f"NOTE   {pointer}/enum: its names would collide, so they are numbered"
+                yield f"NOTE   {pointer}/enum: its names would collide, so each has a hash of its value"
     default = schema.get("default")
     if isinstance(default, dict | list):
         yield f"NOTE   {pointer}/default: the generated code has no such default, so it is left out"
@@ -167,11 +170,16 @@ def _is_default(made: Property, default: Any) -> bool:
     """Tell whether the generated code has a default as the page has it, be it written as a text."""
     if made.default is None:
         return False
+    code, said = made.default.python_code.as_unembedded_code(), text_of(default)
     try:
-        value = ast.literal_eval(made.default.python_code.as_unembedded_code())
-    except (ValueError, SyntaxError):  # an enum's member, a date
-        return True
-    return bool(value == default) or text_of(value) == text_of(default)
+        value = ast.literal_eval(code)
+    except (ValueError, SyntaxError):  # an enum's member, or a date; what is no number has no literal
+        return code.strip("-") not in {"nan", "inf"}
+    if isinstance(value, str | bool):
+        return value == said if isinstance(value, str) else str(value).lower() == said.lower()
+    with suppress(ValueError):
+        return bool(value == default or value == float(said))
+    return False
 
 
 def _are_names(values: list[Any], names: list[Any]) -> bool:
@@ -186,15 +194,23 @@ def _are_names(values: list[Any], names: list[Any]) -> bool:
 
 
 def _enum_names(values: list[Any]) -> list[str]:
-    """Return a name for each value of an enum, made of the value, wherever it stands in the list."""
-    names: dict[str, Any] = {}
-    for value in sorted(values):
-        text = str(value) if str(value)[:1].isalpha() else f"VALUE_{str(value) or 'EMPTY'}"
-        text = text.replace("-", "NEGATIVE_") if isinstance(value, int) else re.sub(r"\W+", "_", text)
-        made = snake_case(text).upper()
-        each = (made, *(f"{made}_{number}" for number in range(2, len(values) + 2)))
-        names[next(name for name in each if name.isidentifier() and name not in names)] = value
-    return sorted(names, key=lambda name: values.index(names[name]))
+    """Return a name for each value of an enum, made of the value alone, so that no other value ever takes it."""
+    names = [_enum_name(value) for value in values]
+    # Python takes letters for the same if they are in this form.
+    times = Counter(unicodedata.normalize("NFKC", name) for name in names)
+    digests = [hashlib.sha256(str(value).encode()).hexdigest()[:4].upper() for value in values]
+    return [
+        name if times[unicodedata.normalize("NFKC", name)] == 1 and name.isidentifier() else f"{name}_{digest}"
+        for name, digest in zip(names, digests, strict=True)
+    ]
+
+
+def _enum_name(value: Any) -> str:
+    text = str(value)
+    words = re.sub(r"\W+", "_", re.sub(r"^-(?=\d)", "NEGATIVE_", text)).strip("_")
+    if not words:
+        words = "_".join(f"{ord(sign):X}" for sign in text) or "EMPTY"
+    return snake_case(text if text[:1].isalpha() else f"VALUE_{words}").upper()
 
 
 def validate(

@@ -173,6 +173,8 @@ def misfit(document: dict[str, Any], node: Any, value: Any, path: str = "") -> s
 
 def _fits(kind: str, value: Any) -> bool:
     """Tell whether a JSON value is of a kind."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if kind in _FORMS and isinstance(value, str):
         with suppress(ValueError):
             _FORMS[kind](value)

@@ -474,6 +474,12 @@ FIELDS_READ: dict[str, tuple[Part, Part, list[Any], str, str]] = {
     "a default of which the generator makes an error": (
         {"type": "integer", "default": "inf"}, {}, [1], "x: int | Unset", "/x/default: 'inf' is no such value",
     ),
+    "a field beside a part that requires it": (
+        {"allOf": [{"$ref": "#/components/schemas/Needs"}], "properties": {"id": TEXT, "m": TEXT}}, {}, [{"id": "t"}],
+        "id: str\n", "/x/allOf: has fields beside it, so all stand in one object",
+    ),
+    "a number as text by default": ({"type": "number", "default": "5"}, {}, [5], "x: float | Unset = 5.0", ""),
+    "a number that is none by default": ({"type": "number", "default": "NaN"}, {}, [5], "x: float | Unset = UNSET", "'NaN' is no such value"),
     "a field that another part requires": (
         {"allOf": [REF, {"$ref": "#/components/schemas/Needs"}]}, {"type": "object", "properties": {"id": TEXT}}, [{"id": "t"}],
         "id: str\n", "/x/allOf/1: requires fields of the other parts: id",
@@ -661,6 +667,34 @@ def test_paths_of_one_name_have_the_same_modules_in_any_order(taken: Taken) -> N
     assert made[0] == made[1]
 
 
+# An enum, and the enum of the same field later.
+ENUMS_LATER = [
+    (["<", ">"], ["<", ">", "="]),
+    (["1"], ["1", "-1"]),
+    (["a_b"], ["a_b", "A-b"]),
+    (["HD"], ["hd", "HD"]),
+    (["16:9", "1:1"], ["21:9", "1:1", "16:9"]),
+    (["1"], ["１", "1"]),
+    (["class", "mro"], ["mro", "class", "1", ""]),
+    ([1, -1], [-1, 0, 1]),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), ENUMS_LATER)
+def test_a_value_never_takes_the_name_of_another(taken: Taken, before: list[Any], after: list[Any]) -> None:
+    """A name in an enum means the same value after values were added or moved, or it is gone."""
+    found: list[dict[str, Any]] = []
+    for values in (before, after):
+        schema = {"type": "object", "properties": {"x": {"enum": values}}}
+        code, _, error = taken.run(written(taken.root.parent, "get", answering("get_one", schema), {}))
+        assert (code, error) == (0, "")
+        made = load(taken.root / "generated").models.GetOneResponse200X
+        found.append({name: each.value for name, each in made.__members__.items()})
+
+    assert sorted(map(str, found[1].values())) == sorted(map(str, after))
+    assert all(found[1].get(name, value) == value for name, value in found[0].items())
+
+
 def test_a_path_is_the_same_whatever_it_calls_its_parameters(taken: Taken) -> None:
     """A page that calls a path's parameter otherwise replaces the old path, beside which it would be made twice."""
     page = taken.root.parent / "page.md"
@@ -686,11 +720,13 @@ def test_a_key_that_stands_twice_is_an_error(taken: Taken) -> None:
     assert taken.run(page)[2] == f"{page}: not YAML: the key '/a' stands twice (line 7)\n"
 
 
-def test_a_block_that_names_no_language_is_read(taken: Taken) -> None:
-    """A page may put its contract between plain fences."""
+@pytest.mark.parametrize("language", ["", "yaml", "json"])
+def test_a_block_that_names_no_language_is_read_if_there_is_no_other(taken: Taken, language: str) -> None:
+    """A page may put its contract between plain fences, and an example beside it."""
     page = taken.root.parent / "page.md"
-    text = "openapi: 3.0.1\ninfo: {}\npaths: {/a: {get: {operationId: ask, responses: {}}}}\n"
-    page.write_text(f"# A\n\n```\ncurl https://h\n```\n\n```\n{text}```\n", encoding="utf-8")
+    contract = {"openapi": "3.0.1", "info": {}, "paths": {"/a": {"get": {"operationId": "ask", "responses": {}}}}}
+    block = f"```{language}\n{json.dumps(contract)}\n```\n"
+    page.write_text(f"# A\n\n```\ncurl https://h\n```\n\n{block}", encoding="utf-8")
 
     assert taken.run(page)[0] == 0
     assert taken.text("api/*/ask.py")
@@ -699,7 +735,7 @@ def test_a_block_that_names_no_language_is_read(taken: Taken) -> None:
 # Paths, the name of each operation or none, its module without the number that a path makes, and what is said.
 PATHS_TAKEN: dict[str, tuple[dict[str, str], list[str], str]] = {
     "a slash at the end": (
-        {"/jobs": "", "/jobs/": ""}, ["get_jobs", "list_jobs_"], "$.paths['/jobs/'].get\", update: {operationId: list_jobs_2}",
+        {"/jobs": "", "/jobs/": ""}, ["list_jobs_", "list_jobs_"], "$.paths['/jobs/'].get\", update: {operationId: list_jobs_2}",
     ),
     "one name for two": (
         {"/a/{x}/b": "get_a_x_b", "/c": "get_a_x_b", "/a/x/b": ""}, ["get_a_x_b", "get_a_x_b_", "get_c"], "/paths/~1c/get/operationId: 'get_a_x_b' is another",
