@@ -18,6 +18,7 @@ from contract.document import (
     copied,
     dump,
     entries,
+    escape,
     mapping,
     operations,
     path_key,
@@ -60,9 +61,11 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
             raise ContractError(f"{page.name}: /servers: {said}")
     lines: list[str] = []
     merged = join(pages, lines, overlay_of(current.parent))
-    # A path is the same whatever it calls its parameters.
-    new = {path_key(path)[0] for path in merged["paths"]}
-    kept = {} if only else {path: item for path, item in old.get("paths", {}).items() if path_key(path)[0] not in new}
+    kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
+    new = {path_key(path)[0]: path for path in merged["paths"]}
+    for path in [path for path in kept if path_key(path)[0] in new]:
+        said = f"is {new[path_key(path)[0]]} with other names for its parameters, and stays beside it"
+        lines.append(f"REVIEW /paths/{escape(path)}: {said}")
     servers = merged.get("servers")
     if not addresses(merged) and old.get("servers"):
         lines += ["NOTE   /servers: no address has a host, so the contract's servers stay"] if servers else []
