@@ -444,15 +444,22 @@ class _Translation:
             if real.get("nullable") is True:
                 yield f"/allOf/{number}", "a part of an object cannot be null"
                 parts[number] = copied({key: value for key, value in real.items() if key != "nullable"})
-            needed = [name for _, name in entries(real.get("required")) if isinstance(name, str)]
-            if "$ref" in mapping(parts[number]) and set(needed) - mapping(real.get("properties")).keys():
-                own = object_of(self.document, real)["properties"]
-                if lost := [name for name in needed if name not in own and name not in schema.get("required", [])]:
-                    yield f"/allOf/{number}", f"requires fields of the other parts: {', '.join(lost)}"
-                    schema["required"] = [*schema.get("required", []), *lost]
         if parts and (flat := [inner for part in parts for inner in _taken_apart(part)]) != parts:
             yield "/allOf", "holds another allOf, which is taken apart"
             schema["allOf"] = flat
+
+    def required_of_others(self, schema: dict[str, Any]) -> Notes:
+        """Require what a referenced part of an allOf requires of the others, since the generator drops it."""
+        parts = entries(schema.get("allOf"))
+        for number, part in parts if len(parts) > 1 or schema.get("properties") else ():
+            real = followed(self.document, part) if "$ref" in mapping(part) else {}
+            needed = [name for _, name in entries(real.get("required")) if isinstance(name, str)]
+            if not set(needed) - mapping(real.get("properties")).keys():
+                continue
+            known = {*object_of(self.document, real)["properties"], *schema.get("required", [])}
+            if lost := [name for name in needed if name not in known]:
+                yield f"/allOf/{number}", f"requires fields of the other parts: {', '.join(lost)}"
+                schema["required"] = [*schema.get("required", []), *lost]
 
     def one_of_one(self, schema: dict[str, Any]) -> Notes:
         """Put the one alternative of a schema in its place, since the generator writes a union of one."""
@@ -473,8 +480,6 @@ class _Translation:
             yield "/allOf", "has fields beside it, so all stand in one object"
             del schema["allOf"]
             _borrowed(schema, object_of(self.document, real), {})
-            needed = [*schema.get("required", []), *(name for _, name in entries(real.get("required")))]
-            schema.update({"required": list(dict.fromkeys(needed))} if needed else {})
         for key in ("anyOf", "oneOf"):
             listed = [mapping(part) for _, part in entries(schema.get(key))]
             if listed and not any(part.keys() & _SHAPES for part in listed):
@@ -713,7 +718,19 @@ class _Translation:
         "parameter": (parameter,),
         "body": (body,),
         "response": (partial(content, body=False),),
-        "schema": (one_of_one, types, constants, enums, required, all_of, refs, beside, tags, parts),
+        "schema": (
+            one_of_one,
+            types,
+            constants,
+            enums,
+            required,
+            all_of,
+            required_of_others,
+            refs,
+            beside,
+            tags,
+            parts,
+        ),
     }
     PASSES: ClassVar[tuple[Rules, ...]] = (
         SAID,

@@ -147,7 +147,7 @@ def _openapi(text: str, name: str) -> dict[str, Any]:
 def parse(text: str, name: str) -> dict[str, Any]:
     """Parse YAML or JSON into a mapping of plain JSON values of bounded size, which nobody may change."""
     try:
-        if max(map(text.count, ",\n")) > MOST_VALUES:
+        if max(map(text.count, ",\n")) > MOST_VALUES:  # to parse so many takes too long
             raise ContractError(f"{name}: holds more than {MOST_VALUES:,} values")
         loaded = json.loads(text) if text.lstrip().startswith("{") else _load(text)
         _measure(loaded, name, {}, 0)
@@ -176,20 +176,24 @@ def _load(text: str) -> Any:
             if id(node) in seen or not isinstance(node, yaml.CollectionNode):
                 continue
             seen.add(id(node))
-            is_mapping = isinstance(node, yaml.MappingNode)
-            left += [value for _, value in node.value] if is_mapping else node.value
-            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if is_mapping else []
-            keys = [key for key in keys if not key.tag.endswith(":merge")]
-            known: set[str] = set()
-            for key in keys:
-                if key.value in known:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
-                    )
-                known.add(key.value)
+            if isinstance(node, yaml.MappingNode):
+                left += [value for _, value in node.value]
+                _reject_same_keys(node)
+            else:
+                left += node.value
         return None if root is None else loader.construct_document(root)
     finally:
         loader.dispose()
+
+
+def _reject_same_keys(node: Any) -> None:
+    known: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
+            continue
+        if key.value in known:
+            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+        known.add(key.value)
 
 
 def dump(document: dict[str, Any]) -> str:

@@ -49,9 +49,8 @@ class Join:
         for name in {**old, **new}:
             both, at = [part[name] for part in (old, new) if name in part], f"{pointer}/{escape(name)}"
             joined[name] = self.part(kind, both[0], both[-1], at)
-            is_sent = "/properties/" in at and "/responses/" not in at
             if len(both) == 1 and kind == "schema" and pointer.endswith("/properties"):
-                is_default = is_sent and mapping(both[0]).get("default") is not None
+                is_default = "/responses/" not in at and mapping(both[0]).get("default") is not None
                 self.review(at, f"it is on one only{', so its default is not sent' if is_default else ''}")
                 if is_default:
                     joined[name] = {key: value for key, value in both[0].items() if key != "default"}

@@ -58,8 +58,8 @@ def updated(document: dict[str, Any], overlay: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for action in overlay["actions"]:
         with suppress(Exception):  # `named` tells what is wrong with a target
-            for match in parse(action["target"]).find(document) or () if "update" in action else ():
-                found |= {f"{_pointer(match.full_path)}/{escape(key)}" for key in action["update"]}
+            for match in parse(action["target"]).find(document) or ():
+                found |= {f"{_pointer(match.full_path)}/{escape(key)}" for key in action.get("update", ())}
     return found
 
 
@@ -117,7 +117,7 @@ def way_out(pointer: str) -> str:
 
 
 def _make_names(document: dict[str, Any]) -> None:
-    """Let the generator make a name from the path where none is in ASCII, or make one if that is no name or another's."""
+    """Let the generator name by its path an operation without an ASCII name, and add a hash if that is no name, or not unique."""
     from openapi_python_client.parser.openapi import generate_operation_id  # noqa: PLC0415
     from openapi_python_client.schema import UntrustedString  # noqa: PLC0415
     from openapi_python_client.strings import PythonIdentifier  # noqa: PLC0415

@@ -63,9 +63,10 @@ def merge(current: Path, files: Sequence[Path], *, only: bool) -> Merged:
     merged = join(pages, lines, overlay_of(current.parent))
     kept = {} if only else {p: item for p, item in old.get("paths", {}).items() if p not in merged["paths"]}
     new = {path_key(path)[0]: path for path in merged["paths"]}
-    for path in [path for path in kept if path_key(path)[0] in new]:
-        said = f"is {new[path_key(path)[0]]} with other names for its parameters, and stays beside it"
-        lines.append(f"REVIEW /paths/{escape(path)}: {said}")
+    for path in kept:
+        if same := new.get(path_key(path)[0]):
+            said = f"is {same} with other names for its parameters, and stays beside it"
+            lines.append(f"REVIEW /paths/{escape(path)}: {said}")
     servers = merged.get("servers")
     if not addresses(merged) and old.get("servers"):
         lines += ["NOTE   /servers: no address has a host, so the contract's servers stay"] if servers else []

@@ -127,8 +127,9 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
     if values and schema.get("type") != "boolean" and len({type(value) for value in values}) == 1:
         given = schema.get("x-enum-varnames")
         are_names = _are_names(values, given if isinstance(given, list) else [])
-        if not are_names or (not given and not all(str(value)[:1].isalpha() for value in values)):
-            # The generator would count the values that begin with no letter.
+        # The generator would count the texts that begin with no letter.
+        is_counted = not given and any(isinstance(value, str) and not value[:1].isalpha() for value in values)
+        if is_counted or not are_names:
             schema["x-enum-varnames"] = _enum_names(values)
             if not are_names and (given is not None or _are_names(values, schema["x-enum-varnames"])):
                 yield f"NOTE   {pointer}/enum: its names would collide, so each has a hash of its value"
@@ -141,7 +142,7 @@ def _fit_schema(document: dict[str, Any], schema: dict[str, Any], pointer: str, 
         named, _ = resolve(document, parts[0], pointer) if len(parts) == 1 and "$ref" in parts[0] else ({}, "")
         alone = {key: value for key, value in (named if parts else schema).items() if key in _SCALAR}
         made = _built({**alone, "default": default}, config)
-        if _built(alone, config) and not (made and _is_default(made, default)):
+        if not (made and _is_default(made, default)) and _built(alone, config):
             yield f"NOTE   {pointer}/default: {default!r} is no such value in code, and is left out"[:300]
             del schema["default"]
 

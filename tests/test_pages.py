@@ -479,7 +479,7 @@ FIELDS_READ: dict[str, tuple[Part, Part, list[Any], str, str]] = {
         "id: str\n", "/x/allOf: has fields beside it, so all stand in one object",
     ),
     "a number as text by default": ({"type": "number", "default": "5"}, {}, [5], "x: float | Unset = 5.0", ""),
-    "a number that is none by default": ({"type": "number", "default": "NaN"}, {}, [5], "x: float | Unset = UNSET", "'NaN' is no such value"),
+    "NaN as a default": ({"type": "number", "default": "NaN"}, {}, [5], "x: float | Unset = UNSET", "'NaN' is no such value"),
     "a field that another part requires": (
         {"allOf": [REF, {"$ref": "#/components/schemas/Needs"}]}, {"type": "object", "properties": {"id": TEXT}}, [{"id": "t"}],
         "id: str\n", "/x/allOf/1: requires fields of the other parts: id",

@@ -156,7 +156,8 @@ class Scheduler:
         if now >= self._ends_at and not self._deadline_seen:
             self._deadline_seen = True
             if now > self._ends_at + SUSPENDED or self._first_at == math.inf:
-                # The process was suspended past the deadline, or nobody asked before; meanwhile the tasks may have finished.
+                # The process was suspended, or the caller asked for the first outcome, past the deadline; meanwhile the tasks
+                # may have finished.
                 self._resumed_at = now
         over = now >= self._ends_at and self._heap[0][2].sent_at >= self._resumed_at
         if self._refusal is not None or over:
